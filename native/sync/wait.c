@@ -1,0 +1,65 @@
+#include "wait.h"
+
+// How long to spin at most, of this process alone. Races only make it a little wrong.
+static uint32_t budget_ns = PHX_SPIN_LIMIT_NS;
+
+#define TURNS_BETWEEN_CLOCKS 16
+
+phx_spinner phx_spin_start(int64_t limit_ns) {
+    if (!phx_may_spin()) {
+        return (phx_spinner){0, 0};
+    }
+    int64_t budget = phx_load_relaxed32(&budget_ns);
+    return (phx_spinner){phx_now_ns() + (limit_ns < budget ? limit_ns : budget), 1};
+}
+
+bool phx_spin_turn(phx_spinner *spinner) {
+    if (spinner->turns == 0) {
+        return false;
+    }
+    phx_relax();
+    if (++spinner->turns % TURNS_BETWEEN_CLOCKS == 0) {
+        return phx_now_ns() < spinner->until_ns;
+    }
+    return true;
+}
+
+void phx_spin_end(bool paid) {
+    uint32_t budget = phx_load_relaxed32(&budget_ns);
+    uint32_t next = paid ? budget * 4 : budget / 2;
+    if (next > PHX_SPIN_LIMIT_NS) {
+        next = PHX_SPIN_LIMIT_NS;
+    } else if (next < PHX_SPIN_LEAST_NS) {
+        next = PHX_SPIN_LEAST_NS;
+    }
+    if (next != budget) {
+        phx_store_relaxed32(&budget_ns, next);
+    }
+}
+
+phx_status phx_park_slice(uint32_t *word, uint32_t expected, int64_t deadline_ns) {
+    if (deadline_ns <= 0) {
+        return PHX_TIMED_OUT;
+    }
+    int64_t slice_end = phx_now_ns() + PHX_OWNER_CHECK_NS;
+    bool last = deadline_ns <= slice_end;
+    switch (phx_park(word, expected, last ? deadline_ns : slice_end)) {
+    case PHX_PARK_TIMED_OUT:
+        return last ? PHX_TIMED_OUT : PHX_INTERRUPTED;
+    case PHX_PARK_INTERRUPTED:
+        return PHX_INTERRUPTED;
+    case PHX_PARK_WOKEN:
+        break;
+    }
+    return PHX_OK;
+}
+
+static uint32_t thread_numbers;
+static _Thread_local uint32_t thread_number __attribute__((tls_model("initial-exec")));
+
+uint64_t phx_thread_key(phx_slot_word self) {
+    if (__builtin_expect(thread_number == 0, 0)) {
+        thread_number = phx_add32(&thread_numbers, 1) + 1;
+    }
+    return (uint64_t)self << 32 | thread_number;
+}
