@@ -226,3 +226,58 @@ def set_serializer(
     dumps: Callable[[Any], tuple[bytes, list[Any]]], loads: Callable[[Any, list[Any]], Any], /
 ) -> None:
     """How objects that are not exact scalars, str or bytes are turned into (bytes, out-of-band buffers) and back."""
+
+# -- a pool's rows: which task is in whose hands ---------------------------------------------------------------------
+
+@final
+class Rows:
+    """The rows and outboxes of one pool, over a block of `size(...)` bytes that its processes share.
+
+    ValueError for a geometry out of range or a block too small; every method raises IndexError for a row or worker that
+    is not there.
+    """
+
+    def __new__(cls, block: Buffer, rows: int, outboxes: int, outbox_bytes: int) -> Self: ...
+    @staticmethod
+    def size(rows: int, outboxes: int, outbox_bytes: int, /) -> int: ...
+    def post(self, row: int, sequence: int, count: int, /) -> None: ...
+    def look(self, row: int, /) -> tuple[int, int, bool, int, int, int]:
+        """(sequence, worker or -1, released, position, end, started_ns)."""
+
+    def cut(self, row: int, sequence: int, keep: int, /) -> int:
+        """Take the tasks from `keep` on away from the batch, as far as they have not begun; where it ends now."""
+
+    def peek(self, worker: int, /) -> tuple[int, int, int, bytes] | None:
+        """(sequence, first, count, bytes) of a worker's outbox; None while the worker changes it."""
+
+    def free(self, row: int, /) -> None: ...
+    def claim(self, row: int, sequence: int, worker: int, /) -> bool: ...
+    def release(self, row: int, /) -> None: ...
+    def run(
+        self,
+        row: int,
+        sequence: int,
+        worker: int,
+        function: Callable[..., Any],
+        items: list[Any],
+        mode: int,
+        limit: int,
+        slice_ns: int,
+        dumps: Callable[[Any], bytes | None],
+        /,
+    ) -> tuple[int, bool, int, bytes, Any]:
+        """Run tasks of a claimed batch: (outcome, exhausted, count of results, record with them, extra).
+
+        Ends when the batch is exhausted (0), after `slice_ns` or `limit` tasks (1), at a task that raised (2: `extra` is the
+        exception), at a result too large for the outbox (3: `extra` is the result) or one that `dumps` refused (4: `extra` is
+        (result, exception)). `items` are let go of as they are run.
+        """
+
+def encode_items(prefix: Buffer, items: list[Any], start: int, stop: int, /) -> bytes | None:
+    """`prefix`, then items[start:stop] as plain values; None if one of them is not plain."""
+
+def encode_pickled(pickled: bytes, /) -> bytes:
+    """One value of a record that was pickled already. TypeError if it is not bytes."""
+
+def decode_items(record: Buffer, offset: int, count: int, loads: Callable[[bytes, int], Any], /) -> list[Any]:
+    """The values of a record; a pickled one is loads(bytes, index). ValueError for bytes that are no such record."""
