@@ -60,7 +60,7 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
 
 
 def stop_services() -> None:
-    """End what phalanx keeps for later on purpose: its fork server, its watcher, processes that nobody has reaped yet."""
+    """End what phalanx keeps for later on purpose: its fork server, its watcher, processes not reaped yet."""
     if process := sys.modules.get("phalanx.process"):
         process.active_children()
     if util := sys.modules.get("phalanx.util"):

@@ -57,7 +57,7 @@ def shm() -> dict[str, str]:
         return {}
 
 
-def _is_used_by_strangers(name: str) -> bool:
+def is_used_by_strangers(name: str) -> bool:
     """Whether a process outside this one maps that file of /dev/shm: then it is somebody else's."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         if int(pid) != os.getpid():
@@ -96,7 +96,7 @@ class Census:
             "fds": _new(self.fds, before.fds),
             "processes": _new(self.processes, before.processes),
             "threads": _new(self.threads, before.threads),
-            "shm": [name for name in _new(self.shm, before.shm) if not _is_used_by_strangers(name.split()[0])],
+            "shm": [name for name in _new(self.shm, before.shm) if not is_used_by_strangers(name.split()[0])],
             "arena": [f"{kind}: {n - before.arena[kind]} more" for kind, n in self._arena_growth(before)],
         }
         return {kind: what for kind, what in grown.items() if what and kind not in ignored}

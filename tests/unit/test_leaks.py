@@ -1,4 +1,4 @@
-"""The leak check itself: each kind of thing left behind is seen and named, and nothing is seen where nothing is left."""
+"""The leak check itself: each kind of thing left behind is seen and named, and nothing else."""
 
 import os
 import subprocess
@@ -7,8 +7,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import leaks
 import pytest
+
+import leaks
 
 
 @contextmanager

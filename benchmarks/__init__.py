@@ -1,0 +1,1 @@
+"""phalanx beside the stdlib: the same workloads, in fresh processes, in turns. `python -m benchmarks --help`."""
