@@ -6,9 +6,8 @@
 #include "../memory/arena.h"
 #include "../platform/platform.h"
 #include "../status.h"
+#include "limits.h"
 
-// The longest sleep without a look round: whether an owner has died, whether a wake-up was lost with its sender.
-#define PHX_OWNER_CHECK_NS 200000000
 // The longest spin: about the cost of one futex sleep and wake, so that a wait costs at most twice the best choice.
 #define PHX_SPIN_LIMIT_NS 30000
 // What is left of the spin after spinning has not paid for long: enough to notice that it pays again.
