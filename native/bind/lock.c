@@ -86,8 +86,9 @@ static PyObject *owner_name(const phx_lock *lock) {
 
 static PyObject *set_owner_namer(PyObject *module, PyObject *namer) {
     (void)module;
-    Py_INCREF(namer);
-    Py_XSETREF(owner_namer, namer);
+    PyObject *before = owner_namer;
+    owner_namer = Py_NewRef(namer);
+    Py_XDECREF(before);
     Py_RETURN_NONE;
 }
 

@@ -6,8 +6,10 @@
 #include "../memory/arena.h"
 #include "../platform/platform.h"
 #include "../status.h"
-#include "limits.h"
 
+// The longest sleep without a look round: whether an owner has died, whether a wake-up was lost with its sender. Five
+// looks a second cost no measurable CPU, and a waiter learns of a death in time.
+#define PHX_OWNER_CHECK_NS ((int64_t)200000000)
 // The longest spin: about the cost of one futex sleep and wake, so that a wait costs at most twice the best choice.
 #define PHX_SPIN_LIMIT_NS 30000
 // What is left of the spin after spinning has not paid for long: enough to notice that it pays again.
