@@ -1,0 +1,89 @@
+"""The objects of a server, with a count of the references that proxies hold."""
+
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+__all__ = ["Entry", "ObjectTable", "all_methods", "public_methods"]
+
+_REPR_MAX_CHARS = 75
+_PREFIX_BYTES = 4
+
+
+class Entry:
+    """An object and what proxies may do with it."""
+
+    __slots__ = ("exposed", "key", "method_to_typeid", "obj", "reference_count")
+
+    def __init__(self, obj: Any, exposed: frozenset[str], method_to_typeid: Mapping[str, str]) -> None:
+        self.obj = obj
+        self.exposed = exposed
+        self.method_to_typeid = method_to_typeid
+        self.key = (id(obj), exposed)
+        self.reference_count = 0
+
+
+class ObjectTable:
+    """Entries by ident. An ident is never used again, by no other server either: a stale proxy gets an error.
+
+    An object that is added twice with the same methods keeps its ident. Objects are disposed of outside the table's
+    lock, because that may run code which comes back here.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+        self._prefix = os.urandom(_PREFIX_BYTES).hex()
+        self._last_number = 0
+        self._entries: dict[str, Entry] = {}
+        self._ident_by_key: dict[tuple[int, frozenset[str]], str] = {}
+
+    def add(self, obj: Any, exposed: Iterable[str], method_to_typeid: Mapping[str, str]) -> str:
+        """Store an object with one reference, which the caller owns; its ident."""
+        entry = Entry(obj, frozenset(exposed), method_to_typeid)
+        with self._lock:
+            ident = self._ident_by_key.get(entry.key)
+            if ident is None:
+                self._last_number += 1
+                ident = f"{self._prefix}{self._last_number:x}"
+                self._entries[ident] = entry
+                self._ident_by_key[entry.key] = ident
+            self._entries[ident].reference_count += 1
+            return ident
+
+    def entry(self, ident: str) -> Entry:
+        """KeyError for an object that is not, or no longer, here."""
+        return self._entries[ident]
+
+    def incref(self, ident: str) -> None:
+        with self._lock:
+            self._entries[ident].reference_count += 1
+
+    def decref(self, ident: str) -> None:
+        with self._lock:
+            entry = self._entries[ident]  # keeps the object alive until the lock is free
+            entry.reference_count -= 1
+            if entry.reference_count <= 0:
+                del self._entries[ident], self._ident_by_key[entry.key]
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def describe(self) -> str:
+        """One paragraph for each object: ident, references, the beginning of its text."""
+        with self._lock:
+            entries = sorted(self._entries.items())
+        return "\n".join(
+            f"  {ident}:       refcount={entry.reference_count}\n    {str(entry.obj)[:_REPR_MAX_CHARS]}"
+            for ident, entry in entries
+        )
+
+
+def all_methods(obj: Any) -> list[str]:
+    """The names of an object's callable attributes."""
+    return [name for name in dir(obj) if callable(getattr(obj, name))]
+
+
+def public_methods(obj: Any) -> list[str]:
+    """Those that do not begin with an underscore."""
+    return [name for name in all_methods(obj) if not name.startswith("_")]
