@@ -63,9 +63,11 @@ def main(arguments: list[str]) -> Status:
 def load_here(target: Target) -> None:
     """So that a wrong target is noticed before anything is started; forked workers have it loaded already."""
     output, sys.stdout = sys.stdout, sys.stderr
+    sys.path.insert(0, target.folder)
     try:
         target.load()
     finally:
+        sys.path.remove(target.folder)
         sys.stdout = output
 
 
@@ -77,7 +79,7 @@ def default_workers(count: int | None) -> int:
 def run(options: argparse.Namespace, context: Any, target: Target, in_flight: InFlight, report: Report) -> None:
     start_s = time.perf_counter()
     try:
-        with context.Pool(report.tally.workers, initializer=work.prepare) as pool:
+        with context.Pool(report.tally.workers, initializer=work.prepare, initargs=(target,)) as pool:
             one = partial(work.run_one, target, options.json)
             if options.unordered:
                 results = unordered(pool.imap_unordered(one, in_flight), in_flight)
@@ -131,7 +133,7 @@ def unordered(results: Iterator[work.Done], in_flight: InFlight) -> Iterator[wor
 
 def compare(options: argparse.Namespace, context: Any, target: Target, texts: list[str]) -> float:
     """Seconds that one process needs for the same inputs, without the start of that process."""
-    with context.Pool(1, initializer=work.prepare) as pool:
+    with context.Pool(1, initializer=work.prepare, initargs=(target,)) as pool:
         seconds: float = pool.apply(work.run_all, (target, options.json, texts))
     return seconds
 

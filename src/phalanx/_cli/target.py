@@ -28,7 +28,7 @@ class Target:
     function: str
     """A name in that module; dots lead on, as in `Class.method`."""
     folder: str
-    """Where the modules are that the function's own module may import."""
+    """Where the function's own module finds others: to be first in `sys.path` before `load`."""
 
     @classmethod
     def parse(cls, text: str) -> "Target":
@@ -57,8 +57,6 @@ class Target:
         return function  # type: ignore[no-any-return]
 
     def _load_module(self) -> ModuleType:
-        if self.folder not in sys.path:
-            sys.path.insert(0, self.folder)
         try:
             return load_file(self.module) if is_file(self.module) else importlib.import_module(self.module)
         except KeyboardInterrupt:

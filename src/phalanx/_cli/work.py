@@ -21,8 +21,9 @@ class Done(NamedTuple):
     busy_ns: int
 
 
-def prepare() -> None:
+def prepare(target: Target) -> None:
     """Once in each worker: what the function prints goes to stderr, so that stdout has nothing but lines of JSON."""
+    sys.path.insert(0, target.folder)  # not before this interpreter is complete: a file there may be called json.py
     if sys.stdout is not None and sys.stderr is not None:
         sys.stdout.flush()
         os.dup2(2, 1)
