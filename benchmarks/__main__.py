@@ -1,7 +1,7 @@
 """Times phalanx beside the stdlib, in turns, each time in a fresh process; prints ratios, keeps the raw figures.
 
-A ratio is that of the medians; above 1 phalanx is better. Medians, because a wake-up on the same core and one on another
-differ threefold on many machines: two bests would compare two strokes of luck.
+A ratio is that of the medians; above 1 phalanx is better. Medians, because a wake-up on the same core and one on
+another differ threefold on many machines: two bests would compare two strokes of luck.
 """
 
 import argparse

@@ -3,8 +3,10 @@
 Checked against the extension by stubtest. Handles are tuples of ints that mean something only within one tree.
 """
 
-from collections.abc import Buffer, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, Self, final
+
+from typing_extensions import Buffer
 
 LAYOUT: Final[int]
 SEM_VALUE_MAX: Final[int]

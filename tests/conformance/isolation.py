@@ -6,6 +6,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,9 @@ STACKS_S = 3.0
 
 ENDING_S = 1.5
 """How long helpers (a fork server, a watcher) may outlive the process that they served."""
+
+PASSING_S = 0.5
+"""A name in /dev/shm that is gone after this was somebody's who was just unlinking it."""
 
 TAIL_BYTES = 6000
 PR_SET_CHILD_SUBREAPER = 36
@@ -54,8 +58,15 @@ def run(command: Sequence[str], environment: Mapping[str, str], folder: Path, li
     seconds = time.monotonic() - begun
     survivors = [] if code is None else _outliving()
     _end_everything(process)
-    left = [name for name in leaks.shm() if name not in before and not leaks.is_used_by_strangers(name)]
-    return Outcome(code, seconds, output.read_bytes()[-TAIL_BYTES:].decode(errors="replace"), survivors, left)
+    text = output.read_bytes()[-TAIL_BYTES:].decode(errors="replace")
+    return Outcome(code, seconds, text, survivors, _abandoned(leaks.shm().keys() - before.keys()))
+
+
+def _abandoned(names: AbstractSet[str]) -> list[str]:
+    """Those names in /dev/shm that stay, and that no living process maps: others on this machine come and go there."""
+    if names:
+        time.sleep(PASSING_S)
+    return sorted(name for name in leaks.shm().keys() & names if not leaks.is_used_by_strangers(name))
 
 
 def _wait(process: subprocess.Popen[bytes], limit_s: float) -> int | None:
