@@ -132,7 +132,8 @@ lint-python: $(VENV)/package $(VENV)/have-lint
 	$(BIN)/python tools/check_sizes.py
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
-	$(BIN)/stubtest phalanx._native --mypy-config-file pyproject.toml
+	$(BIN)/stubtest phalanx._native --mypy-config-file pyproject.toml --concise \
+	    --allowlist tools/stubtest-allowlist.txt --ignore-unused-allowlist
 
 lint-c: $(VENV)/have-lint
 	$(BIN)/clang-format --dry-run -Werror $(C_CODE)
