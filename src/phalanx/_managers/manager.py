@@ -7,12 +7,12 @@ from types import TracebackType
 from typing import Any, ClassVar, Self
 
 from phalanx import connection, process, util
-from phalanx._base.default_context import default_context
 from phalanx._base.errors import ProcessError
 from phalanx._managers import protocol
 from phalanx._managers.links import link_to
 from phalanx._managers.proxy import AutoProxy, proxy_types
 from phalanx._managers.server import Registry, Server, listener_client
+from phalanx._start import methods
 
 __all__ = ["BaseManager", "State"]
 
@@ -173,7 +173,7 @@ class BaseManager:
             raise ProcessError(_REFUSALS.get(self._state.value, f"Unknown state {self._state.value!r}"))
 
     def _start_process(self, writer: Any, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> Any:
-        server = (self._ctx or default_context()).Process(
+        server = (self._ctx or methods).Process(
             target=type(self)._run_server,
             args=(self._registry, self._address, self._authkey, self._serializer, writer, initializer, initargs),
         )
