@@ -105,8 +105,7 @@ def test_without_guard_is_one_clear_error(method):
     assert done.stdout == "The child ended with exit code 1\n"
     assert done.stderr.count("Traceback") == 1
     assert len(re.findall("^RuntimeError:", done.stderr, re.MULTILINE)) == 1
-    assert "bootstrapping phase" in done.stderr
-    assert "if __name__ == " in done.stderr
+    assert "if __name__ == '__main__':" in done.stderr
     assert done.returncode == 0
 
 

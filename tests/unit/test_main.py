@@ -21,7 +21,7 @@ def package(_):
 def put(queue):
     queue.put(multiprocessing.__name__)
 
-if __name__ == "__main__":
+def main():
     multiprocessing.set_start_method(sys.argv[1])
     with Pool(2) as pool:
         print(pool.map(package, range(4)))
@@ -32,6 +32,9 @@ if __name__ == "__main__":
     process.start()
     print(queue.get())
     process.join()
+
+if __name__ == "__main__":
+    main()
 """
 OUTPUT = "['phalanx', 'phalanx', 'phalanx', 'phalanx']\n" * 2 + "phalanx\n"
 
@@ -54,7 +57,7 @@ def test_a_script(tmp_path, method):
 def test_a_module(tmp_path, method, name):
     (tmp_path / "package").mkdir()
     (tmp_path / "package" / "__init__.py").touch()
-    (tmp_path / "package" / "__main__.py").write_text(PROGRAM)
+    (tmp_path / "package" / "__main__.py").write_text("from package.module import main; main()")
     (tmp_path / "package" / "module.py").write_text(PROGRAM)
     done = run("-m", name, method, cwd=tmp_path)
     assert (done.stdout, done.stderr, done.returncode) == (OUTPUT, "", 0)
