@@ -122,7 +122,7 @@ class SocketListener:
             self._socket.bind(address)
             self._socket.listen(max(backlog, limits.LISTEN_BACKLOG_MIN_COUNT))
             self.address = self._socket.getsockname()
-        except OSError:
+        except BaseException:
             self._socket.close()
             raise
         self.last_accepted: Any = None

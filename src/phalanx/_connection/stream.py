@@ -1,5 +1,6 @@
 """`Connection`: objects and byte strings as frames over one file descriptor."""
 
+import operator
 import os
 from types import TracebackType
 from typing import Any, Self
@@ -23,7 +24,7 @@ class Connection:
     _handle: int | None = None
 
     def __init__(self, handle: int, readable: bool = True, writable: bool = True) -> None:
-        handle = handle.__index__()
+        handle = operator.index(handle)
         if handle < 0:
             raise ValueError("invalid handle")
         if not readable and not writable:
