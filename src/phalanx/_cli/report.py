@@ -106,11 +106,12 @@ def make_bar(total: int | None) -> "tqdm[Any]":
 def summary(tally: Tally) -> str:
     busy_s = tally.busy_ns / NS_PER_S
     share = busy_s / (tally.wall_s * tally.workers) if tally.wall_s else 0.0
+    workers = f"{tally.workers} worker{'s' if tally.workers > 1 else ''}"
     rows = [
         ("items", f"{tally.items:,}"),
         ("failed", f"{tally.failed:,}"),
         ("wall time", f"{tally.wall_s:.2f} s"),
-        ("busy time", f"{busy_s:.2f} s of {tally.workers} workers ({share:.0%})"),
+        ("busy time", f"{busy_s:.2f} s of {workers} ({share:.0%})"),
     ]
     if tally.one_process_s is not None:
         speedup = tally.one_process_s / tally.wall_s
