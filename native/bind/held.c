@@ -60,3 +60,8 @@ PyObject *phx_held_reduce(PyObject *object, PyObject *unused) {
     PyObject *rebuild = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "_from_handle");
     return Py_BuildValue("(N(N)N)", rebuild, handle, phx_state_of(object));
 }
+
+PyTypeObject *phx_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base) {
+    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, (PyObject *)base);
+    return type == NULL || PyModule_AddType(module, type) != 0 ? NULL : type;
+}

@@ -25,6 +25,9 @@ PyObject *phx_held_reduce(PyObject *object, PyObject *unused);
 // The attributes that a subclass has added, or None. A new reference.
 PyObject *phx_state_of(PyObject *object);
 
+// Makes a type and adds it to the module; NULL with an exception. The caller keeps the reference for ever.
+PyTypeObject *phx_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *base);
+
 // The name of an object's class. A new reference.
 static inline PyObject *phx_class_name(PyObject *object) { return PyType_GetName(Py_TYPE(object)); }
 

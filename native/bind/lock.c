@@ -11,19 +11,6 @@ static PyObject *owner_namer;  // what this thread is called in a repr: a callab
 
 // -- what both have --------------------------------------------------------------------------------------------------
 
-PyObject *phx_outcome(phx_status status) {
-    switch (status) {
-    case PHX_OK:
-        Py_RETURN_TRUE;
-    case PHX_TIMED_OUT:
-        Py_RETURN_FALSE;
-    case PHX_INTERRUPTED:
-        return NULL;
-    default:
-        return phx_raise(status);
-    }
-}
-
 static int set_on_owner_death(phx_lock *lock, const char *choice) {
     static const char *const names[] = {"raise", "take", "wait"};  // in the order of phx_on_owner_death
     for (uint32_t i = 0; i < 3; i++) {
@@ -56,16 +43,6 @@ static PyObject *recover(PyObject *object, PyObject *unused) {
     (void)unused;
     phx_lock_recover(LOCK(object));
     Py_RETURN_NONE;
-}
-
-static int wait_arguments(PyObject *const *args, Py_ssize_t count, PyObject *names, int64_t *deadline_ns) {
-    int block = 1;
-    PyObject *timeout = NULL;
-    if (phx_parse_block_timeout(args, count, names, &block, &timeout) != 0) {
-        return -1;
-    }
-    *deadline_ns = 0;
-    return block ? phx_deadline_from(timeout, deadline_ns) : 0;
 }
 
 // -- names -----------------------------------------------------------------------------------------------------------
@@ -113,7 +90,7 @@ static phx_status lock_wait(phx_lock *lock, int64_t deadline_ns) {
 
 static PyObject *lock_acquire(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     int64_t deadline_ns = PHX_FOREVER;
-    if ((count > 0 || names != NULL) && wait_arguments(args, count, names, &deadline_ns) != 0) {
+    if ((count > 0 || names != NULL) && phx_wait_arguments(args, count, names, &deadline_ns) != 0) {
         return NULL;
     }
     if (__builtin_expect(phx_lock_try(LOCK(object), phx_self()), 1)) {
@@ -177,7 +154,7 @@ static phx_status rlock_wait(phx_rlock *rlock, int64_t deadline_ns) {
 
 static PyObject *rlock_acquire(PyObject *object, PyObject *const *args, Py_ssize_t count, PyObject *names) {
     int64_t deadline_ns = PHX_FOREVER;
-    if ((count > 0 || names != NULL) && wait_arguments(args, count, names, &deadline_ns) != 0) {
+    if ((count > 0 || names != NULL) && phx_wait_arguments(args, count, names, &deadline_ns) != 0) {
         return NULL;
     }
     if (__builtin_expect(phx_rlock_try(RLOCK(object), phx_self()), 1)) {
@@ -352,13 +329,8 @@ static PyMethodDef functions[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static PyTypeObject *add(PyObject *module, PyType_Spec *spec) {
-    PyTypeObject *type = (PyTypeObject *)PyType_FromModuleAndSpec(module, spec, NULL);
-    return type == NULL || PyModule_AddType(module, type) != 0 ? NULL : type;
-}
-
 int phx_bind_lock(PyObject *module) {
-    lock_type = add(module, &lock_spec);
-    rlock_type = lock_type == NULL ? NULL : add(module, &rlock_spec);
+    lock_type = phx_add_type(module, &lock_spec, NULL);
+    rlock_type = lock_type == NULL ? NULL : phx_add_type(module, &rlock_spec, NULL);
     return rlock_type == NULL ? -1 : PyModule_AddFunctions(module, functions);
 }

@@ -17,6 +17,10 @@
 // True for PHX_OK, False for PHX_TIMED_OUT, NULL with an exception for all else.
 PyObject *phx_outcome(phx_status status);
 
+// The arguments (block=True, timeout=None), and (timeout=None), as a deadline: 0, or -1 with an exception.
+int phx_wait_arguments(PyObject *const *args, Py_ssize_t count, PyObject *names, int64_t *deadline_ns);
+int phx_timeout_argument(PyObject *const *args, Py_ssize_t count, PyObject *names, int64_t *deadline_ns);
+
 typedef enum {
     PHX_LOCK_OTHER,      // an object with methods `acquire` and `release`
     PHX_LOCK_PLAIN,      // exactly phalanx's Lock: hold.address is a phx_lock
