@@ -51,8 +51,14 @@ def slot_end(slot: int) -> None:
     No effect for slot 0 and for a slot that has ended already.
     """
 
+def slot_adopt(slot: int) -> None:
+    """This process, a fork server's child, becomes the process of that reserved slot; what it held it goes on holding."""
+
 def slot_is_alive(slot: int) -> bool: ...
 def slot_self() -> int: ...
+
+def watch_process(pid: int) -> None:
+    """End this process with SIGKILL as soon as `pid` has ended, by a thread of the core's own. OSError without memory."""
 
 # -- handing objects over --------------------------------------------------------------------------------------------
 
@@ -205,8 +211,8 @@ class Channel:
         """One frame of bytes, copied once."""
 
     def get_bytes(self, block: bool = True, timeout: float | None = None) -> bytes: ...
-    def get_frame(self, block: bool = True, timeout: float | None = None) -> bytes | tuple[bytes, list[Block]]:
-        """The record as it was serialised, for `loads_frame`: the way to take a record now and rebuild it elsewhere."""
+    def get_frame(self, block: bool = True, timeout: float | None = None) -> Frame:
+        """The message as it was serialised: the way to take one now and to rebuild its object later, or elsewhere."""
 
     def qsize(self) -> int: ...
     def empty(self) -> bool: ...
@@ -222,12 +228,29 @@ class Channel:
 
     @property
     def closed(self) -> bool: ...
+    @property
+    def maxsize(self) -> int: ...
     def __reduce__(self) -> tuple[Any, ...]: ...
 
+@final
+class Frame:
+    """A message that was taken out of a channel and not rebuilt yet."""
+
+    def load(self) -> Any:
+        """The object; once. Raises what rebuilding it raises."""
+
 def set_serializer(
-    dumps: Callable[[Any], tuple[bytes, list[Any]]], loads: Callable[[Any, list[Any]], Any], /
+    dumps: Callable[..., tuple[bytes, list[Any]]], loads: Callable[[Any, list[Any]], Any], /
 ) -> None:
-    """How objects that are not exact scalars, str or bytes are turned into (bytes, out-of-band buffers) and back."""
+    """How objects that are not exact scalars, str or bytes are turned into (bytes, out-of-band buffers) and back.
+
+    `dumps(obj)` may leave buffers out of the bytes; `dumps(obj, True)` may not.
+    """
+
+# -- tests -----------------------------------------------------------------------------------------------------------
+
+def set_kill_point(name: str | None) -> None:
+    """End this process with SIGKILL at a named step: 'name', or 'name:N' for its N-th passage; None: never."""
 
 # -- a pool's rows: which task is in whose hands ---------------------------------------------------------------------
 

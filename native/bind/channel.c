@@ -1,0 +1,624 @@
+// Channel: the type that queues subclass.
+#include "message.h"
+
+#include <string.h>
+
+#define STORAGE_BYTES 2048     // most records fit: no heap for them
+#define MANY_LIMIT 1024        // records of one get_many, if nobody says how many
+#define PUT_MANY_SLICE 64      // objects that put_many encodes before it publishes them under one lock
+
+typedef struct {
+    PyObject_HEAD
+    phx_hold hold;
+    int closed;
+} channel_object;
+
+static PyTypeObject *channel_type;
+static PyObject *full_error, *empty_error;
+
+static channel_object *as_channel(PyObject *object) { return (channel_object *)object; }
+
+// -- making ----------------------------------------------------------------------------------------------------------
+
+static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
+    (void)args, (void)kwargs;
+    allocfunc allocate = (allocfunc)PyType_GetSlot(type, Py_tp_alloc);
+    return allocate(type, 0);
+}
+
+static int init(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"maxsize", "max_bytes", NULL};
+    long long maxsize = 0, max_bytes = 0;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|L$L:Channel", names, &maxsize, &max_bytes) ||
+        phx_ensure_arena() != 0) {
+        return -1;
+    }
+    phx_hold hold;
+    phx_status status = phx_channel_new(maxsize > 0 ? (uint64_t)maxsize : 0, max_bytes > 0 ? (uint64_t)max_bytes : 0,
+                                        &hold);
+    if (status != PHX_OK) {
+        phx_raise(status);
+        return -1;
+    }
+    phx_block_release(&as_channel(object)->hold);  // __init__ called twice
+    as_channel(object)->hold = hold;
+    as_channel(object)->closed = 0;
+    return 0;
+}
+
+static void dealloc(PyObject *object) {
+    PyTypeObject *type = Py_TYPE(object);
+    phx_block_release(&as_channel(object)->hold);
+    freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
+    release(object);
+    Py_DECREF(type);
+}
+
+static int is_ready(PyObject *object) {
+    if (__builtin_expect(as_channel(object)->hold.address != NULL, 1)) {
+        return 1;
+    }
+    PyErr_SetString(PyExc_RuntimeError, "__init__ of the channel was not called");
+    return 0;
+}
+
+// -- waiting ---------------------------------------------------------------------------------------------------------
+
+typedef struct {
+    bool (*spin)(const phx_hold *, int64_t);
+    phx_status (*wait)(const phx_hold *, int64_t);
+} wait_kind;
+
+static const wait_kind for_items = {phx_channel_spin_items, phx_channel_wait_items};
+static const wait_kind for_space = {phx_channel_spin_space, phx_channel_wait_space};
+
+// Spins with the GIL, then without, then sleeps, for one round: 1 look again, 0 the deadline passed, -1 an exception.
+static int wait_round(const phx_hold *hold, const wait_kind *kind, int64_t deadline_ns) {
+    phx_status status = PHX_OK;
+    if (deadline_ns == 0) {
+        return 0;
+    }
+    if (kind->spin(hold, PHX_SPIN_WITH_GIL_NS)) {
+        return 1;
+    }
+    Py_BEGIN_ALLOW_THREADS
+    if (!kind->spin(hold, PHX_SPIN_NS)) {
+        status = kind->wait(hold, deadline_ns);
+    }
+    Py_END_ALLOW_THREADS
+    if (status == PHX_INTERRUPTED) {
+        return PyErr_CheckSignals() < 0 ? -1 : 1;
+    }
+    return status != PHX_TIMED_OUT;
+}
+
+static int load_queue_errors(void) {
+    if (empty_error != NULL) {
+        return 0;
+    }
+    PyObject *module = PyImport_ImportModule("queue");
+    if (module == NULL) {
+        return -1;
+    }
+    full_error = PyObject_GetAttrString(module, "Full");
+    empty_error = PyObject_GetAttrString(module, "Empty");
+    Py_DECREF(module);
+    return full_error == NULL || empty_error == NULL ? -1 : 0;
+}
+
+static PyObject *raise_full(void) {
+    if (load_queue_errors() == 0) {
+        PyErr_SetNone(full_error);
+    }
+    return NULL;
+}
+
+static PyObject *raise_empty(void) {
+    if (load_queue_errors() == 0) {
+        PyErr_SetNone(empty_error);
+    }
+    return NULL;
+}
+
+static int deadline_of(int block, PyObject *timeout, int64_t *deadline_ns) {
+    *deadline_ns = block ? PHX_FOREVER : 0;
+    return block && timeout != NULL ? phx_deadline_from(timeout, deadline_ns) : 0;
+}
+
+// -- put -------------------------------------------------------------------------------------------------------------
+
+static PyObject *raise_put(phx_status status) {
+    if (status == PHX_OVERFLOW) {
+        PyErr_SetString(PyExc_ValueError, "the message is too large for one record");
+        return NULL;
+    }
+    return phx_raise(status);
+}
+
+// Publishes `count` messages, waiting for room: how many were published; fewer than `count` with an exception.
+static uint32_t publish(channel_object *self, const phx_message *messages, uint32_t count, int64_t deadline_ns) {
+    uint32_t published = 0;
+    while (published < count) {
+        uint32_t done;
+        phx_status status = phx_channel_put(&self->hold, messages + published, count - published, &done);
+        published += done;
+        if (status == PHX_OK) {
+            break;
+        }
+        if (status != PHX_TIMED_OUT) {
+            raise_put(status);
+            break;
+        }
+        int again = wait_round(&self->hold, &for_space, deadline_ns);
+        if (again <= 0) {
+            if (again == 0) {
+                raise_full();
+            }
+            break;
+        }
+    }
+    return published;
+}
+
+static PyObject *publish_one(channel_object *self, phx_encoded *encoded, int64_t deadline_ns) {
+    if (publish(self, &encoded->message, 1, deadline_ns) == 1) {
+        phx_encoded_sent(encoded);
+        Py_RETURN_NONE;
+    }
+    phx_encoded_drop(encoded);
+    return NULL;
+}
+
+// A queue class may want to hear of an object that cannot be pickled (`_on_unpicklable`); it raises or swallows.
+static PyObject *report_unpicklable(PyObject *object, PyObject *item) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *handler = PyObject_GetAttrString(object, "_on_unpicklable");
+    if (handler == NULL) {
+        PyErr_Restore(type, value, traceback);
+        return NULL;
+    }
+    PyErr_NormalizeException(&type, &value, &traceback);
+    if (traceback != NULL) {
+        PyException_SetTraceback(value, traceback);
+    }
+    PyObject *result = PyObject_CallFunctionObjArgs(handler, value, item, NULL);
+    Py_DECREF(handler);
+    Py_XDECREF(type);
+    Py_XDECREF(value);
+    Py_XDECREF(traceback);
+    return result;
+}
+
+static int check_open(PyObject *object) {
+    if (!is_ready(object)) {
+        return -1;
+    }
+    if (__builtin_expect(as_channel(object)->closed, 0)) {
+        PyErr_Format(PyExc_ValueError, "Queue %R is closed", object);
+        return -1;
+    }
+    return 0;
+}
+
+static PyObject *put_object(PyObject *object, PyObject *item, int64_t deadline_ns) {
+    phx_encoded encoded;
+    if (check_open(object) < 0) {
+        return NULL;
+    }
+    if (phx_encode(item, &encoded) < 0) {
+        return report_unpicklable(object, item);
+    }
+    return publish_one(as_channel(object), &encoded, deadline_ns);
+}
+
+// The leading argument of put and the like, by position or by name; then block and timeout. 0, or -1 with an exception.
+static int parse_item(const char *method, const char *name, PyObject *const **args, Py_ssize_t *positional,
+                      PyObject *names, PyObject **item) {
+    if (*positional > 0) {
+        *item = **args;
+        ++*args;
+        --*positional;
+        return 0;
+    }
+    if (names != NULL && PyTuple_Size(names) > 0 &&
+        PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), name) == 0) {
+        *item = **args;  // the caller skips the first name
+        return 1;
+    }
+    PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s'", method, name);
+    return -1;
+}
+
+static PyObject *put(PyObject *object, PyObject *const *args, Py_ssize_t positional, PyObject *names) {
+    PyObject *item, *timeout = NULL, *rest = NULL;
+    int block = 1;
+    if (positional == 1 && names == NULL) {
+        return put_object(object, args[0], PHX_FOREVER);
+    }
+    int by_name = parse_item("put", "obj", &args, &positional, names, &item);
+    if (by_name < 0) {
+        return NULL;
+    }
+    if (by_name) {
+        rest = PyTuple_GetSlice(names, 1, PyTuple_Size(names));
+        names = rest;
+        args++;
+    }
+    int64_t deadline_ns = 0;
+    int failed = phx_parse_block_timeout(args, positional, names, &block, &timeout) < 0 ||
+                 deadline_of(block, timeout, &deadline_ns) < 0;
+    Py_XDECREF(rest);
+    return failed ? NULL : put_object(object, item, deadline_ns);
+}
+
+static PyObject *put_nowait(PyObject *object, PyObject *item) { return put_object(object, item, 0); }
+
+static PyObject *put_bytes(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"data", "block", "timeout", NULL};
+    Py_buffer view;
+    int block = 1;
+    PyObject *timeout = NULL;
+    int64_t deadline_ns;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "y*|pO:put_bytes", names, &view, &block, &timeout)) {
+        return NULL;
+    }
+    phx_encoded encoded;
+    PyObject *result = NULL;
+    if (check_open(object) == 0 && deadline_of(block, timeout, &deadline_ns) == 0 &&
+        phx_encode_bytes(&view, &encoded) == 0) {
+        result = publish_one(as_channel(object), &encoded, deadline_ns);
+    }
+    PyBuffer_Release(&view);
+    return result;
+}
+
+typedef struct {
+    phx_encoded encoded[PUT_MANY_SLICE];
+    phx_message messages[PUT_MANY_SLICE];
+    uint32_t count;
+} slice;
+
+static int publish_slice(channel_object *self, slice *slice, int64_t deadline_ns) {
+    for (uint32_t i = 0; i < slice->count; i++) {
+        slice->messages[i] = slice->encoded[i].message;
+    }
+    uint32_t published = publish(self, slice->messages, slice->count, deadline_ns);
+    for (uint32_t i = 0; i < slice->count; i++) {
+        (i < published ? phx_encoded_sent : phx_encoded_drop)(&slice->encoded[i]);
+    }
+    int failed = published < slice->count;
+    slice->count = 0;
+    return failed ? -1 : 0;
+}
+
+static int put_all(channel_object *self, PyObject *iterator, slice *slice, int64_t deadline_ns) {
+    PyObject *item;
+    int failed = 0;
+    while (!failed && (item = PyIter_Next(iterator)) != NULL) {
+        failed = phx_encode(item, &slice->encoded[slice->count]) < 0;
+        slice->count += !failed;
+        Py_DECREF(item);
+        if (slice->count == PUT_MANY_SLICE) {
+            failed = publish_slice(self, slice, deadline_ns) < 0;
+        }
+    }
+    if (slice->count == 0) {
+        return failed || PyErr_Occurred() ? -1 : 0;
+    }
+    // What came before the fault is put all the same.
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    if (publish_slice(self, slice, deadline_ns) < 0) {
+        Py_XDECREF(type);
+        Py_XDECREF(value);
+        Py_XDECREF(traceback);
+        return -1;
+    }
+    PyErr_Restore(type, value, traceback);
+    return type != NULL ? -1 : 0;
+}
+
+static PyObject *put_many(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"objs", "timeout", NULL};
+    PyObject *objects, *timeout = Py_None;
+    int64_t deadline_ns;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:put_many", names, &objects, &timeout) ||
+        check_open(object) < 0 || phx_deadline_from(timeout, &deadline_ns) < 0) {
+        return NULL;
+    }
+    PyObject *iterator = PyObject_GetIter(objects);
+    slice *buffer = iterator == NULL ? NULL : PyMem_Malloc(sizeof *buffer);
+    if (buffer == NULL) {
+        Py_XDECREF(iterator);
+        return PyErr_Occurred() ? NULL : PyErr_NoMemory();
+    }
+    buffer->count = 0;
+    int failed = put_all(as_channel(object), iterator, buffer, deadline_ns) < 0;
+    PyMem_Free(buffer);
+    Py_DECREF(iterator);
+    if (failed) {
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+// -- get -------------------------------------------------------------------------------------------------------------
+
+// Takes up to `limit` records into `batch`, waiting for the first. 0, or -1 with an exception.
+static int receive(PyObject *object, uint32_t limit, int64_t deadline_ns, phx_batch *batch) {
+    channel_object *self = as_channel(object);
+    if (!is_ready(object)) {
+        return -1;
+    }
+    for (;;) {
+        phx_status status = phx_channel_take(&self->hold, limit, batch);
+        if (status == PHX_OK) {
+            return 0;
+        }
+        if (status != PHX_TIMED_OUT) {
+            phx_raise(status);
+            return -1;
+        }
+        int again = wait_round(&self->hold, &for_items, deadline_ns);
+        if (again <= 0) {
+            if (again == 0) {
+                raise_empty();
+            }
+            return -1;
+        }
+    }
+}
+
+static PyObject *get_one(PyObject *object, int64_t deadline_ns, PyObject *(*decode)(const phx_message *, int *)) {
+    _Alignas(8) uint8_t storage[STORAGE_BYTES];
+    PyObject *item;
+    int is_gone;
+    do {
+        phx_batch batch;
+        phx_message message;
+        size_t position = 0;
+        item = NULL;
+        is_gone = 0;
+        phx_batch_begin(&batch, storage, sizeof storage);
+        if (receive(object, 1, deadline_ns, &batch) == 0 && phx_batch_next(&batch, &position, &message)) {
+            item = decode(&message, &is_gone);
+        }
+        phx_batch_end(&batch);
+    } while (item == NULL && is_gone);
+    return item;
+}
+
+static PyObject *get_by(PyObject *object, PyObject *const *args, Py_ssize_t positional, PyObject *names,
+                        PyObject *(*decode)(const phx_message *, int *)) {
+    int block = 1;
+    PyObject *timeout = NULL;
+    int64_t deadline_ns = PHX_FOREVER;
+    if ((positional > 0 || names != NULL) &&
+        (phx_parse_block_timeout(args, positional, names, &block, &timeout) < 0 ||
+         deadline_of(block, timeout, &deadline_ns) < 0)) {
+        return NULL;
+    }
+    return get_one(object, deadline_ns, decode);
+}
+
+static PyObject *get(PyObject *object, PyObject *const *args, Py_ssize_t positional, PyObject *names) {
+    return get_by(object, args, positional, names, phx_decode);
+}
+
+static PyObject *get_bytes(PyObject *object, PyObject *const *args, Py_ssize_t positional, PyObject *names) {
+    return get_by(object, args, positional, names, phx_decode_bytes);
+}
+
+static PyObject *get_frame(PyObject *object, PyObject *const *args, Py_ssize_t positional, PyObject *names) {
+    return get_by(object, args, positional, names, phx_frame_object);
+}
+
+static PyObject *get_nowait(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return get_one(object, 0, phx_decode);
+}
+
+// All objects of a batch. One that cannot be rebuilt raises, after all the others have been rebuilt: none is lost
+// silently, but those of this call go with the exception.
+static PyObject *decode_all(const phx_batch *batch) {
+    PyObject *list = PyList_New(0);
+    phx_message message;
+    size_t position = 0;
+    while (list != NULL && phx_batch_next(batch, &position, &message)) {
+        int is_gone;
+        PyObject *item = phx_decode(&message, &is_gone);
+        if (item == NULL && is_gone) {
+            continue;
+        }
+        if (item == NULL || PyList_Append(list, item) < 0) {
+            Py_CLEAR(list);
+        }
+        Py_XDECREF(item);
+    }
+    return list;
+}
+
+static PyObject *get_many(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"limit", "block", "timeout", NULL};
+    int limit = 0, block = 1;
+    PyObject *timeout = NULL;
+    int64_t deadline_ns;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|ipO:get_many", names, &limit, &block, &timeout) ||
+        deadline_of(block, timeout, &deadline_ns) < 0) {
+        return NULL;
+    }
+    if (limit < 0) {
+        return PyErr_Format(PyExc_ValueError, "limit must not be negative, but is %d", limit);
+    }
+    _Alignas(8) uint8_t storage[STORAGE_BYTES];
+    phx_batch batch;
+    phx_batch_begin(&batch, storage, sizeof storage);
+    PyObject *list = NULL;
+    if (receive(object, limit == 0 ? MANY_LIMIT : (uint32_t)limit, deadline_ns, &batch) == 0) {
+        list = decode_all(&batch);
+    }
+    phx_batch_end(&batch);
+    return list;
+}
+
+// -- counts ----------------------------------------------------------------------------------------------------------
+
+static PyObject *qsize(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return is_ready(object) ? PyLong_FromUnsignedLongLong(phx_channel_size(&as_channel(object)->hold)) : NULL;
+}
+
+static PyObject *empty(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return is_ready(object) ? PyBool_FromLong(phx_channel_size(&as_channel(object)->hold) == 0) : NULL;
+}
+
+static PyObject *full(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return is_ready(object) ? PyBool_FromLong(phx_channel_is_full(&as_channel(object)->hold)) : NULL;
+}
+
+static PyObject *task_done(PyObject *object, PyObject *unused) {
+    (void)unused;
+    if (!is_ready(object)) {
+        return NULL;
+    }
+    if (phx_channel_finish(&as_channel(object)->hold) != PHX_OK) {
+        PyErr_SetString(PyExc_ValueError, "task_done() called too many times");
+        return NULL;
+    }
+    Py_RETURN_NONE;
+}
+
+static bool spin_finished(const phx_hold *hold, int64_t limit_ns) {
+    (void)limit_ns;  // a join is long: no spinning
+    return phx_channel_is_finished(hold);
+}
+
+static PyObject *join(PyObject *object, PyObject *args, PyObject *kwargs) {
+    static char *names[] = {"timeout", NULL};
+    static const wait_kind for_end = {spin_finished, phx_channel_wait_finished};
+    PyObject *timeout = Py_None;
+    int64_t deadline_ns;
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:join", names, &timeout) ||
+        phx_deadline_from(timeout, &deadline_ns) < 0 || !is_ready(object)) {
+        return NULL;
+    }
+    while (!phx_channel_is_finished(&as_channel(object)->hold)) {
+        int again = wait_round(&as_channel(object)->hold, &for_end, deadline_ns);
+        if (again <= 0) {
+            return again == 0 ? PyBool_FromLong(0) : NULL;
+        }
+    }
+    Py_RETURN_TRUE;
+}
+
+static PyObject *close_here(PyObject *object, PyObject *unused) {
+    (void)unused;
+    as_channel(object)->closed = 1;
+    Py_RETURN_NONE;
+}
+
+static PyObject *get_closed(PyObject *object, void *unused) {
+    (void)unused;
+    return PyBool_FromLong(as_channel(object)->closed);
+}
+
+static PyObject *get_maxsize(PyObject *object, void *unused) {
+    (void)unused;
+    return is_ready(object) ? PyLong_FromUnsignedLongLong(phx_channel_maxsize(&as_channel(object)->hold)) : NULL;
+}
+
+// -- pickling --------------------------------------------------------------------------------------------------------
+
+static PyObject *from_handle(PyObject *class, PyObject *handle) {
+    phx_hold hold;
+    if (phx_take(handle, &hold) != 0) {
+        return NULL;
+    }
+    PyObject *object = new((PyTypeObject *)class, NULL, NULL);
+    if (object == NULL) {
+        phx_block_release(&hold);
+        return NULL;
+    }
+    as_channel(object)->hold = hold;
+    return object;
+}
+
+static PyObject *reduce(PyObject *object, PyObject *unused) {
+    (void)unused;
+    if (!is_ready(object)) {
+        return NULL;
+    }
+    PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__name__");
+    const char *text = name == NULL ? NULL : PyUnicode_AsUTF8AndSize(name, NULL);
+    PyObject *handle = text == NULL ? NULL : phx_grant(&as_channel(object)->hold, text);
+    Py_XDECREF(name);
+    if (handle == NULL) {
+        return NULL;
+    }
+    PyObject *rebuild = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "_from_handle");
+    if (rebuild == NULL) {
+        Py_DECREF(handle);
+        return NULL;
+    }
+    return Py_BuildValue("(N(N))", rebuild, handle);
+}
+
+#define FAST METH_FASTCALL | METH_KEYWORDS
+#define NAMED METH_VARARGS | METH_KEYWORDS
+static PyMethodDef methods[] = {
+    {"put", (PyCFunction)(void (*)(void))put, FAST,
+     "put($self, obj, block=True, timeout=None)\n--\n\n"
+     "Serialise `obj` now, in the caller, and publish it. queue.Full when there is no room (at once, or after `timeout`\n"
+     "seconds); ValueError once closed; whatever pickling raises."},
+    {"put_nowait", put_nowait, METH_O, "put_nowait($self, obj)\n--\n\nThe same as put(obj, False)."},
+    {"get", (PyCFunction)(void (*)(void))get, FAST,
+     "get($self, block=True, timeout=None)\n--\n\nTake an object. queue.Empty when there is none (at once, or after `timeout` "
+     "seconds)."},
+    {"get_nowait", get_nowait, METH_NOARGS, "get_nowait($self)\n--\n\nThe same as get(False)."},
+    {"put_many", (PyCFunction)(void (*)(void))put_many, NAMED,
+     "put_many($self, objs, timeout=None)\n--\n\nPut each object of an iterable, many under one lock round trip."},
+    {"get_many", (PyCFunction)(void (*)(void))get_many, NAMED,
+     "get_many($self, limit=0, block=True, timeout=None)\n--\n\n"
+     "Wait for one object, then take all that are there, `limit` at most (0: 1,024)."},
+    {"put_bytes", (PyCFunction)(void (*)(void))put_bytes, NAMED,
+     "put_bytes($self, data, block=True, timeout=None)\n--\n\nOne message of bytes, copied once."},
+    {"get_bytes", (PyCFunction)(void (*)(void))get_bytes, FAST,
+     "get_bytes($self, block=True, timeout=None)\n--\n\nOne message as bytes."},
+    {"get_frame", (PyCFunction)(void (*)(void))get_frame, FAST,
+     "get_frame($self, block=True, timeout=None)\n--\n\nTake a message now; `Frame.load` rebuilds its object later."},
+    {"qsize", qsize, METH_NOARGS, "qsize($self)\n--\n\nHow many objects are waiting; exact."},
+    {"empty", empty, METH_NOARGS, "empty($self)\n--\n\nWhether nothing is waiting."},
+    {"full", full, METH_NOARGS, "full($self)\n--\n\nWhether `maxsize` objects are waiting."},
+    {"task_done", task_done, METH_NOARGS,
+     "task_done($self)\n--\n\nOne object that was taken is done with. ValueError if there were fewer."},
+    {"join", (PyCFunction)(void (*)(void))join, NAMED,
+     "join($self, timeout=None)\n--\n\nWait until each object put was reported by task_done; False after `timeout` seconds."},
+    {"close", close_here, METH_NOARGS, "close($self)\n--\n\nNo further put by this object: it raises ValueError."},
+    {"_from_handle", from_handle, METH_O | METH_CLASS, NULL},
+    {"__reduce__", reduce, METH_NOARGS, NULL},
+    {NULL, NULL, 0, NULL},
+};
+
+static PyGetSetDef properties[] = {
+    {"closed", get_closed, NULL, "Whether close() was called on this object.", NULL},
+    {"maxsize", get_maxsize, NULL, "How many objects may wait; 0: no bound.", NULL},
+    {NULL, NULL, NULL, NULL, NULL},
+};
+
+static PyType_Slot slots[] = {
+    {Py_tp_new, (void *)new},   {Py_tp_init, (void *)init},    {Py_tp_dealloc, (void *)dealloc},
+    {Py_tp_methods, methods},   {Py_tp_getset, properties},
+    {Py_tp_doc, (void *)"Channel(maxsize=0, *, max_bytes=0)\n--\n\nA many-producer, many-consumer queue in the arena."},
+    {0, NULL},
+};
+
+static PyType_Spec spec = {"phalanx._native.Channel", sizeof(channel_object), 0,
+                           Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+
+int phx_bind_channel(PyObject *module) {
+    channel_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, NULL);
+    return channel_type == NULL ? -1 : PyModule_AddType(module, channel_type);
+}

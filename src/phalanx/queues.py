@@ -1,0 +1,67 @@
+"""Queue, JoinableQueue and SimpleQueue: the core's channel under the stdlib's names.
+
+`put` serialises at once, in the caller: an object that cannot be pickled raises there and then, and there is no feeder
+thread that a process would have to wait for. What was put is delivered even if the process that put it has ended.
+"""
+
+from __future__ import annotations
+
+from queue import Empty, Full
+
+from phalanx import _native
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import GenericAlias
+    from typing import Any
+
+__all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
+
+_ = (Empty, Full)  # programs take them from here
+
+
+class Queue(_native.Channel):
+    """A queue for the processes of a tree, first in first out, of at most `maxsize` objects (0 or less: no bound).
+
+    Differs from the stdlib's: `qsize`, `empty` and `full` are exact, also on macOS; `put` raises what pickling
+    raises; `join_thread` returns at once; `get_many` and `put_many` move batches; objects of this package (locks,
+    queues, values) may be put.
+    """
+
+    def __init__(self, maxsize: int = 0, *, ctx: object = None) -> None:
+        super().__init__(maxsize)
+
+    def join_thread(self) -> None:
+        """Nothing to wait for: what was put is in the queue already. AssertionError before `close()`, as the stdlib's."""
+        assert self.closed, f"Queue {self!r} not closed"
+
+    def cancel_join_thread(self) -> None:
+        """Nothing to cancel: no process waits for its queues when it ends."""
+
+    def _on_queue_feeder_error(self, e: Exception, obj: object) -> None:
+        """For subclasses: `obj` could not be serialised. Called in the thread that called `put`, if it is overridden."""
+        raise e
+
+    def _on_unpicklable(self, error: Exception, obj: object) -> None:
+        self._on_queue_feeder_error(error, obj)
+
+    def __class_getitem__(cls, item: Any) -> GenericAlias:
+        from types import GenericAlias
+
+        return GenericAlias(cls, item)
+
+
+class JoinableQueue(Queue):
+    """A Queue that counts what was put: `task_done` after each object that was taken, `join` until none is left."""
+
+
+class SimpleQueue(_native.Channel):
+    """A Queue without bound and without the rest: `put`, `get`, `empty`, `close`."""
+
+    def __init__(self, *, ctx: object = None) -> None:
+        super().__init__()
+
+    def __class_getitem__(cls, item: Any) -> GenericAlias:
+        from types import GenericAlias
+
+        return GenericAlias(cls, item)
