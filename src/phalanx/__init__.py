@@ -1,0 +1,77 @@
+"""phalanx: processes that work together. The names of Python's `multiprocessing`, made anew. A map of the package:
+
+    context             every name below, bound to a start method
+    process, util       what a process is; exit and fork hooks
+    spawn, forkserver   how a child that is not a fork comes to be (popen_*: one module for each start method)
+    synchronize, queues locks, events, barriers, queues: thin, over the C core `_native`
+    connection          pipes, listeners and clients
+    shared_memory, heap, sharedctypes     memory that several processes see
+    pool, futures, managers, dummy        pools, executors, served objects, all of it over threads
+    reduction, resource_sharer            pickling for other processes, handing over file descriptors
+    compat, cli         `import multiprocessing` meaning this package; the command `phalanx`
+"""
+
+import sys
+
+if sys.platform != "linux":
+    raise ImportError(f"phalanx runs on Linux only, not on {sys.platform}")
+
+del sys
+
+__version__ = "0.1.0"
+
+# Where each name comes from: a module, or, with no other word, the default context.
+_SOURCES = {
+    "OwnerDied": "_base.errors",
+    "Process": "_start.methods",
+    "RemoteError": "_base.errors",
+    "TaskTimeout": "_base.errors",
+    "WorkerDied": "_base.errors",
+    "active_children": "process",
+    "available_cpus": "_base.cpus",
+    "current_process": "process",
+    "parent_process": "process",
+}
+
+# As the stdlib's; neither is in `__all__`.
+_CONSTANTS = {"SUBDEBUG": 5, "SUBWARNING": 25}
+
+__all__ = [
+    "Array", "AuthenticationError", "Barrier", "BoundedSemaphore", "BufferTooShort", "Condition", "Event",
+    "JoinableQueue", "Lock", "Manager", "OwnerDied", "Pipe", "Pool", "Process", "ProcessError", "Queue", "RLock",
+    "RawArray", "RawValue", "RemoteError", "Semaphore", "SimpleQueue", "TaskTimeout", "TimeoutError", "Value",
+    "WorkerDied", "active_children", "allow_connection_pickling", "available_cpus", "cpu_count", "current_process",
+    "freeze_support", "get_all_start_methods", "get_context", "get_logger", "get_start_method", "log_to_stderr",
+    "parent_process", "reducer", "set_executable", "set_forkserver_preload", "set_start_method",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    """Names are found at first use: `import phalanx` loads nothing, and a worker only what it needs."""
+    if name in _CONSTANTS:
+        value: object = _CONSTANTS[name]
+    elif name in _SOURCES:
+        value = getattr(_import(_SOURCES[name]), name)
+    elif name in __all__:
+        value = getattr(_import("context")._default_context, name)
+    else:
+        return _submodule(name)
+    globals()[name] = value
+    return value
+
+
+def _import(module: str) -> object:
+    from importlib import import_module
+
+    return import_module(f"{__name__}.{module}")
+
+
+def _submodule(name: str) -> object:
+    """`phalanx.context` and the like, which the stdlib's package has loaded from the start."""
+    if name in ("context", "process", "reduction"):
+        return _import(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__, *_CONSTANTS})

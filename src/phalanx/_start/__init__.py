@@ -1,0 +1,1 @@
+"""How processes are started: what the start methods have in common."""

@@ -1,0 +1,226 @@
+"""The fork server's own process: single-threaded, with the program's modules loaded, it forks a child for each request."""
+
+from __future__ import annotations
+
+import _signal
+import gc
+import importlib
+import os
+import select
+import sys
+import warnings
+
+from phalanx import _native, popen_fork, process, spawn, util
+from phalanx._base import child_setup, lifelines
+from phalanx._start import requests
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
+
+
+__all__ = ["Server", "preload", "run"]
+
+
+def run(requests_fd: int, description_fd: int) -> NoReturn:
+    """Be the server, until its owner or all its clients are gone."""
+    from _pickle import load
+
+    interrupt_handler = _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    with open(description_fd, "rb") as file:
+        data = load(file)
+    _native.arena_attach(data["arena"], data["slot"])
+    util._close_stdin()
+    try:
+        preload(data)
+    finally:
+        util._flush_std_streams()
+    # What is loaded stays; a collection in a child that touched it would copy its pages.
+    gc.collect()
+    gc.freeze()
+    Server(requests_fd, data["owner"], interrupt_handler).serve()
+    os._exit(0)
+
+
+# -- preloading ------------------------------------------------------------------------------------------------------
+
+
+def preload(data: dict[str, Any]) -> None:
+    """Load the modules `data["preload"]`; `__main__` stands for the file `data["main_path"]`.
+
+    What cannot be imported is passed over, warned of or raised, as `data["on_error"]` says.
+    """
+    sys.path[:] = data["sys_path"]
+    sys.argv[:] = data["sys_argv"]
+    child_setup.run(data["setup"])
+    for name in data["warm"]:
+        importlib.import_module(name)
+    for name in data["preload"]:
+        try:
+            _preload_module(name, data["main_path"])
+        except ImportError as error:
+            _tell_failure(name, error, data["on_error"])
+
+
+def _preload_module(name: str, main_path: str | None) -> None:
+    if name != "__main__":
+        importlib.import_module(name)
+    elif main_path is not None:
+        _preload_main(main_path)
+
+
+def _preload_main(path: str) -> None:
+    current: Any = process.current_process()
+    current._inheriting = True
+    try:
+        spawn.import_main_path(path)
+    except ImportError:
+        raise
+    except BaseException:  # noqa: BLE001  # each child will import it again, and tell its parent
+        pass
+    finally:
+        del current._inheriting
+
+
+def _tell_failure(name: str, error: ImportError, on_error: str) -> None:
+    if on_error == "fail":
+        raise error
+    if on_error == "warn":
+        warnings.simplefilter("always", ImportWarning)
+        warnings.warn(f"Failed to preload module {name!r}: {error}", ImportWarning, stacklevel=2)
+
+
+# -- serving ---------------------------------------------------------------------------------------------------------
+
+
+class _Child:
+    """`slot` is what the fork gave it: it has taken the client's instead, unless it died before."""
+
+    __slots__ = ("pid", "report", "slot")
+
+    def __init__(self, pid: int, slot: int, report: requests.Socket) -> None:
+        self.pid = pid
+        self.slot = slot
+        self.report = report
+
+
+class Server:
+    """Waits for requests, for the end of children, for the end of the owner."""
+
+    def __init__(self, requests_fd: int, owner: int, interrupt_handler: Any) -> None:
+        self._requests = requests.Socket(fileno=requests_fd)
+        self._owner = owner
+        self._interrupt_handler = interrupt_handler
+        self._children: dict[int, _Child] = {}  # by lifeline
+        self._poller = select.poll()
+        self._poller.register(requests_fd, select.POLLIN)
+        self._poller.register(owner, select.POLLIN)
+
+    def serve(self) -> None:
+        handlers: dict[int, Callable[[], bool]] = {
+            self._requests.fileno(): self._on_request,
+            self._owner: lambda: False,
+        }
+        while True:
+            for fd, _ in self._poller.poll():
+                if fd in self._children:
+                    self._on_child_end(fd)
+                elif not handlers[fd]():
+                    return
+
+    def _on_request(self) -> bool:
+        """False if there are no clients any more."""
+        packet, fds = requests.receive(self._requests)
+        if not packet:
+            return False
+        request = _Request(int(packet), fds)
+        ends = lifelines.ends_of_child()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            request.tell(f"failed {error.errno}")
+            request.close()
+            return True
+        if pid == 0:
+            self._be_child(request, ends)
+        self._on_forked(pid, request, ends)
+        return True
+
+    def _on_forked(self, pid: int, request: _Request, ends: tuple[int, int] | None) -> None:
+        slot = _native.slot_of_last_fork()
+        _native.slot_set_pid(slot, pid)
+        lifeline = lifelines.of_child(pid, ends)
+        self._children[lifeline] = _Child(pid, slot, request.report)
+        self._poller.register(lifeline, select.POLLIN)
+        request.close_all_but_report()
+
+    def _on_child_end(self, lifeline: int) -> None:
+        child = self._children.pop(lifeline)
+        self._poller.unregister(lifeline)
+        os.close(lifeline)
+        _, status = os.waitpid(child.pid, 0)
+        _native.slot_end(child.slot)
+        _tell(child.report, f"ended {os.waitstatus_to_exitcode(status)}")
+        child.report.close()
+
+    def _be_child(self, request: _Request, ends: tuple[int, int] | None) -> NoReturn:
+        code = 1
+        try:
+            self._close_all()
+            lifelines.keep_in_child(ends)
+            _signal.signal(_signal.SIGINT, self._interrupt_handler)
+            popen_fork.reset_exit_functions()
+            code = request.serve()
+        except BaseException:  # noqa: BLE001  # the description could not be read: said as the interpreter would
+            sys.excepthook(*sys.exc_info())
+        finally:
+            popen_fork.leave(code)
+
+    def _close_all(self) -> None:
+        """In a child: what belongs to the server and to the other children."""
+        self._requests.close()
+        os.close(self._owner)
+        for lifeline, child in self._children.items():
+            os.close(lifeline)
+            child.report.close()
+
+
+def _tell(report: requests.Socket, packet: str) -> None:
+    try:
+        requests.send(report, packet)
+    except OSError:  # the client has gone
+        pass
+
+
+class _Request:
+    """One child to be forked: its slot, and the file descriptors that came with the request."""
+
+    def __init__(self, slot: int, fds: list[int]) -> None:
+        self._slot = slot
+        self._description, report_fd, self._clients_fd, *self._inherited = fds
+        self.report = requests.Socket(fileno=report_fd)
+
+    def tell(self, packet: str) -> None:
+        _tell(self.report, packet)
+
+    def close_all_but_report(self) -> None:
+        util.close_fds(self._description, self._clients_fd, *self._inherited)
+
+    def close(self) -> None:
+        self.close_all_but_report()
+        self.report.close()
+
+    def serve(self) -> int:
+        """In the child. From `started` on the client counts on it; a client that hears nothing asks another server."""
+        from phalanx import forkserver
+
+        _native.slot_adopt(self._slot)
+        lifeline = lifelines.own()
+        try:
+            requests.send(self.report, f"started {os.getpid()}", [lifeline] if lifelines.has_pidfds() else [])
+        except OSError:
+            pass
+        self.report.close()
+        forkserver._forkserver.adopt(requests.Socket(fileno=self._clients_fd), self._inherited)
+        return spawn._main(self._description, attach=lambda fd, slot: None, inherited_fds=self._inherited)

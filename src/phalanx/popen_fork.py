@@ -1,0 +1,173 @@
+"""The fork start method, and what all children have in common: waiting for them, ending them, their exit codes."""
+
+from __future__ import annotations
+
+import _signal
+import atexit
+import os
+import sys
+import threading
+
+from phalanx import _native, util
+from phalanx._base import lifelines
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, ClassVar, NoReturn
+
+    from phalanx.process import BaseProcess
+
+__all__ = ["Popen"]
+
+UNKNOWN_EXIT_CODE = 255
+
+
+class Popen:
+    """A running child. `sentinel` is readable once it has ended, `returncode` is None until that has been noticed."""
+
+    method: ClassVar[str] = "fork"
+
+    pid: int
+    sentinel: int
+    _slot: int
+
+    def __init__(self, process_obj: BaseProcess) -> None:
+        util._flush_std_streams()
+        self.returncode: int | None = None
+        self.finalizer: util.Finalize | None = None
+        self._reaping = threading.Lock()
+        self._launch(process_obj)
+
+    def duplicate_for_child(self, fd: int) -> int:
+        """A number that stands for `fd` in the child."""
+        return fd
+
+    # -- starting ----------------------------------------------------------------------------------------------------
+
+    def _launch(self, process_obj: BaseProcess) -> None:
+        _native.arena_open()
+        parent_lifeline = lifelines.own()
+        ends = lifelines.ends_of_child()
+        self.pid = os.fork()
+        if self.pid == 0:
+            _run_forked(process_obj, ends, parent_lifeline)
+        self._slot = _native.slot_of_last_fork()
+        _native.slot_set_pid(self._slot, self.pid)
+        self._watch(lifelines.of_child(self.pid, ends))
+
+    def _watch(self, sentinel: int, *more_fds: int) -> None:
+        self.sentinel = sentinel
+        self.finalizer = util.Finalize(self, util.close_fds, (sentinel, *more_fds))
+
+    # -- waiting -----------------------------------------------------------------------------------------------------
+
+    def poll(self, flag: int = os.WNOHANG) -> int | None:
+        """The exit code, or None while the child is running; with `flag` 0 it waits for the end."""
+        if self.returncode is None:
+            if flag == 0:
+                lifelines.is_readable(self.sentinel, None)
+            self._reap()
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int | None:
+        """The exit code, or None if the child is still running after `timeout` seconds."""
+        if self.returncode is None and lifelines.is_readable(self.sentinel, timeout):
+            self._reap()
+        return self.returncode
+
+    def _reap(self) -> None:
+        """Take the exit status, if there is one. Of several threads one does it, so that none finds it gone."""
+        with self._reaping:
+            if self.returncode is None:
+                self.returncode = self._exit_code()
+                if self.returncode is not None:
+                    _native.slot_end(self._slot)
+
+    def _exit_code(self) -> int | None:
+        """The exit code of a child that has ended, None of one that runs."""
+        try:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+        except ChildProcessError:  # somebody else has reaped it, or SIGCHLD is ignored
+            return self._exit_code_of_stolen()
+        return os.waitstatus_to_exitcode(status) if pid == self.pid else None
+
+    def _exit_code_of_stolen(self) -> int | None:
+        if not lifelines.is_readable(self.sentinel, 0):
+            return None
+        code = lifelines.exit_code_of(self.sentinel)
+        return UNKNOWN_EXIT_CODE if code is None else code
+
+    # -- ending ------------------------------------------------------------------------------------------------------
+
+    def _send_signal(self, number: int) -> None:
+        if self.returncode is not None:
+            return
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass
+        except PermissionError:  # it has become another user's program; if it is ending, that is as good
+            if self.wait(timeout=0.1) is None:
+                raise
+
+    def interrupt(self) -> None:
+        self._send_signal(_signal.SIGINT)
+
+    def terminate(self) -> None:
+        self._send_signal(_signal.SIGTERM)
+
+    def kill(self) -> None:
+        self._send_signal(_signal.SIGKILL)
+
+    def close(self) -> None:
+        """Release the file descriptors."""
+        if self.finalizer is not None:
+            self.finalizer()
+
+
+def _run_forked(process_obj: BaseProcess, ends: tuple[int, int] | None, parent_lifeline: int) -> NoReturn:
+    """Be the child, and never come back: what called the fork belongs to the parent."""
+    code = 1
+    try:
+        lifelines.close_inherited()
+        lifelines.keep_in_child(ends)
+        reset_exit_functions()
+        reset_signals()
+        code = process_obj._bootstrap(parent_sentinel=parent_lifeline)
+    finally:
+        leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End a forked child: run its own exit functions, nothing of what was inherited."""
+    try:
+        atexit._run_exitfuncs()
+        util._flush_std_streams()
+    finally:
+        os._exit(code)
+
+
+def reset_exit_functions() -> None:
+    """The parent's exit functions are not this process's; those it registers itself are run."""
+    atexit._clear()
+    atexit.register(util._exit_function)
+
+
+def reset_signals() -> None:
+    """Undo what an event loop of the parent had done: a child that ignores SIGTERM, or wakes the parent, is no use."""
+    _signal.set_wakeup_fd(-1)
+    loops: Any = sys.modules.get("asyncio.unix_events")
+    if loops is None:
+        return
+    sys.modules["asyncio.events"]._set_running_loop(None)
+    for number in _signal.valid_signals():
+        handler = _signal.getsignal(number)
+        if handler is getattr(loops, "_sighandler_noop", loops):
+            _signal.signal(number, _signal.SIG_DFL)
+        elif number == _signal.SIGINT and _is_of_runner(handler):
+            _signal.signal(number, _signal.default_int_handler)
+
+
+def _is_of_runner(handler: Any) -> bool:
+    """Whether it is what `asyncio.run` puts in the place of KeyboardInterrupt."""
+    return getattr(getattr(handler, "func", None), "__name__", None) == "_on_sigint"
