@@ -9,7 +9,7 @@ import sys
 import threading
 
 from phalanx import _native, spawn, util
-from phalanx._base import child_setup, lifelines, limits
+from phalanx._base import child_setup, interpreter, lifelines, limits
 from phalanx._start import handover, requests
 
 TYPE_CHECKING = False
@@ -133,8 +133,7 @@ class ForkServer:
         description = handover.anonymous_file(pickle.dumps({**fds, "slot": slot, **self._preload_data()}))
         try:
             program = f"from phalanx.forkserver import main; main({requests_fd}, {description})"
-            arguments = [spawn.get_executable(), *util._args_from_interpreter_flags(), "-c", program]
-            return util.spawnv_passfds(spawn.get_executable(), arguments, [requests_fd, description, *fds.values()])
+            return util.spawnv_passfds(interpreter.get_executable(), interpreter.command(program), [requests_fd, description, *fds.values()])
         finally:
             os.close(description)
 

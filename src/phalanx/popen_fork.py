@@ -131,6 +131,7 @@ def _run_forked(process_obj: BaseProcess, ends: tuple[int, int] | None, parent_l
     try:
         lifelines.close_inherited()
         lifelines.keep_in_child(ends)
+        threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
         reset_exit_functions()
         reset_signals()
         code = process_obj._bootstrap(parent_sentinel=parent_lifeline)

@@ -10,7 +10,8 @@ import os
 import sys
 import threading
 
-from phalanx import spawn, util
+from phalanx import util
+from phalanx._base import interpreter
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -75,8 +76,7 @@ class ResourceTracker:
         reader, writer = os.pipe()
         try:
             program = f"from phalanx.resource_tracker import main; main({reader})"
-            arguments = [spawn.get_executable(), *util._args_from_interpreter_flags(), "-c", program]
-            self._pid = util.spawnv_passfds(spawn.get_executable(), arguments, [reader])
+            self._pid = util.spawnv_passfds(interpreter.get_executable(), interpreter.command(program), [reader])
         except BaseException:
             os.close(writer)
             raise

@@ -11,7 +11,9 @@ import sys
 import types
 
 from phalanx import _native, process, util
-from phalanx._base import child_setup, start_method
+from phalanx._base import child_setup, interpreter, start_method
+from phalanx._base.interpreter import get_executable as get_executable
+from phalanx._base.interpreter import set_executable as set_executable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,18 +37,6 @@ _MARK = "--multiprocessing-fork"
 WINEXE = False
 WINSERVICE = False
 
-_executable: Any = sys.executable
-
-
-def set_executable(exe: str | bytes | os.PathLike[Any] | None) -> None:
-    """Use that interpreter for children that are not forked."""
-    global _executable
-    _executable = exe if exe is None else os.fspath(exe)
-
-
-def get_executable() -> Any:
-    return _executable
-
 
 def is_forking(argv: Sequence[str]) -> bool:
     """Whether this command line is one that `get_command_line` made."""
@@ -66,7 +56,7 @@ def get_command_line(**kwds: Any) -> list[Any]:
         return [sys.executable, _MARK, *(f"{name}={value!r}" for name, value in kwds.items())]
     arguments = ", ".join(f"{name}={value!r}" for name, value in kwds.items())
     program = f"from phalanx.spawn import spawn_main; spawn_main({arguments})"
-    return [_executable, *util._args_from_interpreter_flags(), "-c", program, _MARK]
+    return [*interpreter.command(program), _MARK]
 
 
 # -- in the parent ---------------------------------------------------------------------------------------------------

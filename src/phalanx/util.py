@@ -391,13 +391,6 @@ def _flush_std_streams() -> None:
             pass
 
 
-def _args_from_interpreter_flags() -> list[str]:
-    """The command-line flags that make another interpreter behave as this one (-O, -W, -X and so on)."""
-    import subprocess
-
-    return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined,no-any-return]
-
-
 # Since 3.14 the argument that allows vfork is gone: it is always allowed.
 _VFORK_ARGUMENT = (True,) if sys.version_info < (3, 14) else ()
 

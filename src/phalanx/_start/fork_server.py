@@ -8,6 +8,7 @@ import importlib
 import os
 import select
 import sys
+import threading
 import warnings
 
 from phalanx import _native, popen_fork, process, spawn, util
@@ -170,6 +171,7 @@ class Server:
             self._close_all()
             lifelines.keep_in_child(ends)
             _signal.signal(_signal.SIGINT, self._interrupt_handler)
+            threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
             popen_fork.reset_exit_functions()
             code = request.serve()
         except BaseException:  # noqa: BLE001  # the description could not be read: said as the interpreter would
