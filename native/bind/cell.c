@@ -161,6 +161,11 @@ static PyObject *reduce(PyObject *object, PyObject *unused) {
     if (!is_ready(self)) {
         return NULL;
     }
+    if (!phx_is_granting()) {
+        PyErr_SetString(PyExc_RuntimeError,
+                        "Synchronized objects should only be shared between processes through inheritance");
+        return NULL;
+    }
     PyObject *rebuild = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "_from_parts");
     return Py_BuildValue("(N(CnOO))", rebuild, self->scalar->code, self->length, self->block, self->lock);
 }
@@ -299,7 +304,7 @@ static PyObject *as_list(const phx_scalar *scalar, const char *items, Py_ssize_t
 
 static PyObject *get_slice(cell_object *self, PyObject *slice) {
     range_of_items range;
-    if (parse_slice(self, slice, &range) != 0) {
+    if (!is_ready(self) || parse_slice(self, slice, &range) != 0) {
         return NULL;
     }
     char *items = PyMem_Malloc((size_t)(range.count + 1) * self->scalar->bytes);
@@ -320,7 +325,7 @@ static PyObject *get_slice(cell_object *self, PyObject *slice) {
 
 static int set_slice(cell_object *self, PyObject *slice, PyObject *values) {
     range_of_items range;
-    if (parse_slice(self, slice, &range) != 0) {
+    if (!is_ready(self) || parse_slice(self, slice, &range) != 0) {
         return -1;
     }
     if (PySequence_Size(values) != range.count) {

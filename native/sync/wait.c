@@ -54,12 +54,9 @@ phx_status phx_park_slice(uint32_t *word, uint32_t expected, int64_t deadline_ns
     return PHX_OK;
 }
 
-static uint32_t thread_numbers;
-static _Thread_local uint32_t thread_number __attribute__((tls_model("initial-exec")));
+_Thread_local uint32_t phx_thread_number __attribute__((tls_model("initial-exec")));
 
-uint64_t phx_thread_key(phx_slot_word self) {
-    if (__builtin_expect(thread_number == 0, 0)) {
-        thread_number = phx_add32(&thread_numbers, 1) + 1;
-    }
-    return (uint64_t)self << 32 | thread_number;
+uint32_t phx_thread_number_new(void) {
+    static uint32_t last;
+    return phx_thread_number = phx_add32(&last, 1) + 1;
 }

@@ -42,7 +42,15 @@ static inline bool phx_has_passed(int64_t deadline_ns) {
 
 // -- who waits -------------------------------------------------------------------------------------------------------
 
+// This thread's number within its process, 0 before it has one. (pthread_self would be given to the next thread again,
+// which would then own what the one before it left locked.)
+extern _Thread_local uint32_t phx_thread_number __attribute__((tls_model("initial-exec"), visibility("hidden")));
+uint32_t phx_thread_number_new(void);
+
 // Names one thread of the tree for ever, never 0: its process's slot word, and a number that no later thread gets.
-uint64_t phx_thread_key(phx_slot_word self);
+static inline uint64_t phx_thread_key(phx_slot_word self) {
+    uint32_t number = phx_thread_number;
+    return (uint64_t)self << 32 | (__builtin_expect(number != 0, 1) ? number : phx_thread_number_new());
+}
 
 #endif

@@ -1,0 +1,31 @@
+"""Locks, semaphores, conditions, events and barriers: the core's types, which live in the arena, are the public ones."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC
+
+from phalanx import _native, process
+from phalanx._native import SEM_VALUE_MAX, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore
+
+__all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock", "Semaphore"]
+
+_ = SEM_VALUE_MAX  # programs take it from here
+
+
+class SemLock(ABC):
+    """What locks and semaphores have in common, for `isinstance`: there is nothing to inherit."""
+
+
+for _type in (Lock, RLock, Semaphore):
+    SemLock.register(_type)
+
+
+def _owner_name() -> str:
+    """What the calling thread is called in a lock's repr: its process's name, and its own unless it is the main one."""
+    name = process.current_process().name
+    thread = threading.current_thread().name
+    return name if thread == "MainThread" else f"{name}|{thread}"
+
+
+_native.set_owner_namer(_owner_name)
