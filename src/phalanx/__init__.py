@@ -18,6 +18,10 @@ if sys.platform != "linux":
 
 del sys
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import ModuleType
+
 __version__ = "0.1.0"
 
 # Where each name comes from: a module, or, with no other word, the default context.
@@ -60,7 +64,7 @@ def __getattr__(name: str) -> object:
     return value
 
 
-def _import(module: str) -> object:
+def _import(module: str) -> ModuleType:
     from importlib import import_module
 
     return import_module(f"{__name__}.{module}")

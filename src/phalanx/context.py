@@ -6,12 +6,9 @@ import os
 import sys
 
 from phalanx import process, reduction
-from phalanx._base import spawning, start_method
+from phalanx._base import start_method
 from phalanx._base.cpus import available_cpus as count_available_cpus
 from phalanx._base.errors import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
-from phalanx._base.spawning import assert_spawning as assert_spawning
-from phalanx._base.spawning import get_spawning_popen as get_spawning_popen
-from phalanx._base.spawning import set_spawning_popen as set_spawning_popen
 from phalanx._start.methods import ForkProcess, ForkServerProcess, Process, SpawnProcess
 
 TYPE_CHECKING = False
@@ -20,13 +17,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any, ClassVar
 
+    from phalanx import queues, synchronize
     from phalanx.connection import Connection
     from phalanx.managers import SyncManager
     from phalanx.pool import Pool as PoolType
-    from phalanx.queues import JoinableQueue, Queue, SimpleQueue
-    from phalanx.synchronize import Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore
 
 __all__ = ()  # what this module makes is reached through the package
+
+# Other libraries reach for them here.
+assert_spawning = spawning.assert_spawning
+get_spawning_popen = spawning.get_spawning_popen
+set_spawning_popen = spawning.set_spawning_popen
 
 
 class BaseContext:
@@ -70,19 +71,19 @@ class BaseContext:
 
         return Pipe(duplex)
 
-    def Queue(self, maxsize: int = 0) -> Queue[Any]:
+    def Queue(self, maxsize: int = 0) -> queues.Queue:
         """A queue between processes; `maxsize` up to 0 is no bound."""
         from phalanx.queues import Queue
 
         return Queue(maxsize, ctx=self.get_context())
 
-    def JoinableQueue(self, maxsize: int = 0) -> JoinableQueue[Any]:
+    def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue:
         """A queue that can be waited for until all that was put has been marked done."""
         from phalanx.queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context())
 
-    def SimpleQueue(self) -> SimpleQueue[Any]:
+    def SimpleQueue(self) -> queues.SimpleQueue:
         """A queue with no more than `get`, `put`, `empty` and `close`."""
         from phalanx.queues import SimpleQueue
 
@@ -90,39 +91,39 @@ class BaseContext:
 
     # -- synchronisation ----------------------------------------------------------------------------------------------
 
-    def Lock(self) -> Lock:
+    def Lock(self) -> synchronize.Lock:
         from phalanx.synchronize import Lock
 
         return Lock(ctx=self.get_context())
 
-    def RLock(self) -> RLock:
+    def RLock(self) -> synchronize.RLock:
         from phalanx.synchronize import RLock
 
         return RLock(ctx=self.get_context())
 
-    def Condition(self, lock: Lock | RLock | None = None) -> Condition:
+    def Condition(self, lock: synchronize.Lock | synchronize.RLock | None = None) -> synchronize.Condition:
         from phalanx.synchronize import Condition
 
         return Condition(lock, ctx=self.get_context())
 
-    def Semaphore(self, value: int = 1) -> Semaphore:
+    def Semaphore(self, value: int = 1) -> synchronize.Semaphore:
         from phalanx.synchronize import Semaphore
 
         return Semaphore(value, ctx=self.get_context())
 
-    def BoundedSemaphore(self, value: int = 1) -> BoundedSemaphore:
+    def BoundedSemaphore(self, value: int = 1) -> synchronize.BoundedSemaphore:
         from phalanx.synchronize import BoundedSemaphore
 
         return BoundedSemaphore(value, ctx=self.get_context())
 
-    def Event(self) -> Event:
+    def Event(self) -> synchronize.Event:
         from phalanx.synchronize import Event
 
         return Event(ctx=self.get_context())
 
     def Barrier(
         self, parties: int, action: Callable[[], object] | None = None, timeout: float | None = None
-    ) -> Barrier:
+    ) -> synchronize.Barrier:
         from phalanx.synchronize import Barrier
 
         return Barrier(parties, action, timeout, ctx=self.get_context())
@@ -202,7 +203,7 @@ class BaseContext:
         set_executable(executable)
 
     def set_forkserver_preload(self, module_names: Iterable[str], *, on_error: str = "ignore") -> None:
-        """Modules that the fork server loads at its start; for those that cannot be imported: "ignore", "warn", "fail"."""
+        """Modules that the fork server loads at its start; where one cannot be imported: "ignore", "warn" or "fail"."""
         from phalanx.forkserver import set_forkserver_preload
 
         set_forkserver_preload(module_names, on_error=on_error)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import os
 import pickle
 import sys
@@ -10,6 +9,7 @@ import threading
 
 from phalanx import _native, spawn, util
 from phalanx._base import child_setup, interpreter, lifelines, limits
+from phalanx._base.signals import plain as signal
 from phalanx._start import handover, requests
 
 TYPE_CHECKING = False
@@ -125,7 +125,6 @@ class ForkServer:
             servers.close()
         _native.slot_set_pid(slot, self._forkserver_pid)
         self._clients, self._slot, self._owner_pid = clients, slot, os.getpid()
-        util.Finalize(self, self._stop, exitpriority=-50)
         return clients
 
     def _spawn(self, requests_fd: int, slot: int) -> int:
@@ -133,7 +132,9 @@ class ForkServer:
         description = handover.anonymous_file(pickle.dumps({**fds, "slot": slot, **self._preload_data()}))
         try:
             program = f"from phalanx.forkserver import main; main({requests_fd}, {description})"
-            return util.spawnv_passfds(interpreter.get_executable(), interpreter.command(program), [requests_fd, description, *fds.values()])
+            with interpreter.shielded_from_terminal():
+                executable, arguments = interpreter.get_executable(), interpreter.command(program)
+                return util.spawnv_passfds(executable, arguments, [requests_fd, description, *fds.values()])
         finally:
             os.close(description)
 
@@ -160,7 +161,7 @@ class ForkServer:
         if self._owner_pid == os.getpid() and self._forkserver_pid is not None:
             # It holds nothing that needs an orderly end, and this ends one that has been stopped, too.
             try:
-                os.kill(self._forkserver_pid, _signal.SIGKILL)
+                os.kill(self._forkserver_pid, signal.SIGKILL)
                 os.waitpid(self._forkserver_pid, 0)
             except (ProcessLookupError, ChildProcessError):
                 pass
@@ -186,4 +187,4 @@ ensure_running = _forkserver.ensure_running
 get_inherited_fds = _forkserver.get_inherited_fds
 connect_to_new_process = _forkserver.connect_to_new_process
 set_forkserver_preload = _forkserver.set_forkserver_preload
-util._stop_at_cleanup(_forkserver._stop)
+util._stop_at_cleanup(_forkserver._stop, at_exit=True)

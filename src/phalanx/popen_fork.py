@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import _signal
 import atexit
 import os
 import sys
@@ -10,6 +9,7 @@ import threading
 
 from phalanx import _native, util
 from phalanx._base import lifelines
+from phalanx._base.signals import plain as signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -111,13 +111,13 @@ class Popen:
                 raise
 
     def interrupt(self) -> None:
-        self._send_signal(_signal.SIGINT)
+        self._send_signal(signal.SIGINT)
 
     def terminate(self) -> None:
-        self._send_signal(_signal.SIGTERM)
+        self._send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        self._send_signal(_signal.SIGKILL)
+        self._send_signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Release the file descriptors."""
@@ -156,17 +156,17 @@ def reset_exit_functions() -> None:
 
 def reset_signals() -> None:
     """Undo what an event loop of the parent had done: a child that ignores SIGTERM, or wakes the parent, is no use."""
-    _signal.set_wakeup_fd(-1)
+    signal.set_wakeup_fd(-1)
     loops: Any = sys.modules.get("asyncio.unix_events")
     if loops is None:
         return
     sys.modules["asyncio.events"]._set_running_loop(None)
-    for number in _signal.valid_signals():
-        handler = _signal.getsignal(number)
+    for number in signal.valid_signals():
+        handler = signal.getsignal(number)
         if handler is getattr(loops, "_sighandler_noop", loops):
-            _signal.signal(number, _signal.SIG_DFL)
-        elif number == _signal.SIGINT and _is_of_runner(handler):
-            _signal.signal(number, _signal.default_int_handler)
+            signal.signal(number, signal.SIG_DFL)
+        elif number == signal.SIGINT and _is_of_runner(handler):
+            signal.signal(number, signal.default_int_handler)
 
 
 def _is_of_runner(handler: Any) -> bool:

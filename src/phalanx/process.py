@@ -78,6 +78,8 @@ class BaseProcess:
 
     _popen: Popen | None
     _name: str
+    _identity: tuple[int, ...]
+    _config: dict[str, Any]
 
     @staticmethod
     def _Popen(process_obj: BaseProcess) -> Popen:
@@ -89,7 +91,7 @@ class BaseProcess:
         target: Callable[..., object] | None = None,
         name: str | None = None,
         args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] = {},  # noqa: B006  # the stdlib's signature; it is copied at once
+        kwargs: Mapping[str, Any] = {},  # the stdlib's signature; it is copied at once
         *,
         daemon: bool | None = None,
     ) -> None:
@@ -151,7 +153,8 @@ class BaseProcess:
         """Wait until the process has ended, `timeout` seconds at most. `exitcode` says whether it has."""
         self._check_closed()
         _require(self._parent_pid == os.getpid(), "can only join a child process")
-        _require(self._popen is not None, "can only join a started process")
+        if self._popen is None:
+            raise AssertionError("can only join a started process")
         if self._popen.wait(timeout) is not None:
             _children.discard(self)
 
@@ -226,7 +229,7 @@ class BaseProcess:
         self._check_closed()
         if self is _current_process:
             return os.getpid()
-        return self._popen and self._popen.pid
+        return None if self._popen is None else self._popen.pid
 
     pid = ident
 
@@ -354,7 +357,7 @@ def current_process_name() -> str:
 
 
 class AuthenticationString(bytes):
-    """A key that can be pickled only for a child that is being started, so that it never leaves the tree by accident."""
+    """A key that can be pickled only for a child that is being started: it never leaves the tree by accident."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         if spawning.get_spawning_popen() is None:
@@ -442,4 +445,4 @@ def _join_at_exit(child: BaseProcess) -> None:
     child.join()
 
 
-util._end_children = _end_children
+util._middle_of_exit.append(_end_children)

@@ -95,7 +95,7 @@ def explain_pickling_error(obj: object, error: BaseException) -> None:
 
 
 def _reducers(own: dict[type, Reducer]) -> dict[type, Reducer]:
-    """Who pickles what, the later the stronger: copyreg's, ours, those that libraries gave to the stdlib's package."""
+    """Who pickles what, the later the stronger: copyreg's, ours, those that libraries gave to the stdlib."""
     if "socket" in sys.modules:
         _know_sockets(sys.modules["socket"])
     stdlib = sys.modules.get("multiprocessing.reduction")
@@ -185,7 +185,7 @@ def sendfds(sock: socket.socket, fds: Iterable[int]) -> None:
 
 
 def recvfds(sock: socket.socket, size: int) -> list[int]:
-    """Receive what `sendfds` sent, `size` descriptors at most. EOFError if the peer is gone, RuntimeError if some are lost."""
+    """Receive what `sendfds` sent, `size` at most. EOFError if the peer is gone, RuntimeError if some were lost."""
     import socket
 
     data, fds, _, _ = socket.recv_fds(sock, 1, size)
@@ -221,7 +221,7 @@ def _socket_of(conn: HasFileno) -> socket.socket:
 # -- replacing it all ------------------------------------------------------------------------------------------------
 
 
-class AbstractReducer(metaclass=ABCMeta):
+class AbstractReducer(metaclass=ABCMeta):  # noqa: B024  # what a subclass leaves out is taken from here
     """The base of classes that may take this module's place through a context's `reducer`."""
 
     ForkingPickler = ForkingPickler

@@ -1,7 +1,7 @@
 """Handing file descriptors to processes that run already: a duplicate waits here until its receiver asks for it.
 
-One thread, started with the first descriptor shared, serves a socket without a file. A receiver names what it wants by a
-secret number that only the pickle holds; each descriptor is given away once.
+One thread, started with the first descriptor shared, serves a socket without a file. A receiver names what it wants
+by a secret number that only the pickle holds; each descriptor is given away once.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class _ResourceSharer:
         listener.bind("")  # the kernel chooses a name in the abstract namespace
         listener.listen(128)
         self._listener = listener
-        self._thread = threading.Thread(target=self._serve, args=(listener,), name="phalanx-resource-sharer", daemon=True)
+        self._thread = threading.Thread(target=self._serve, args=(listener,), name="phalanx-sharer", daemon=True)
         self._thread.start()
         return listener
 

@@ -1,7 +1,7 @@
 """The watcher: a small process that removes what a program has named in the system and not removed when it has ended.
 
-phalanx's own objects have no names, so there is nothing to watch until a named shared memory segment is made. The watcher
-is started then, lives while any process of the program holds its pipe, and cleans up when the last one has gone.
+phalanx's own objects have no names, so there is nothing to watch until a named shared memory segment is made. The
+watcher is started then, lives while any process of the program holds its pipe, and cleans up when the last has gone.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import threading
 
 from phalanx import util
 from phalanx._base import interpreter
+from phalanx._base.signals import plain as signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ def _unlink_shared_memory(name: str) -> None:
 
 _CLEANUP_FUNCS: dict[str, Callable[[str], None]] = {
     "noop": lambda name: None,
+    "dummy": lambda name: None,
     "shared_memory": _unlink_shared_memory,
 }
 
@@ -39,6 +41,7 @@ class ResourceTracker:
         self._lock = threading.RLock()
         self._fd: int | None = None
         self._pid: int | None = None
+        self._exitcode: int | None = None
         self._owner_pid = 0
         os.register_at_fork(after_in_child=self._lock._at_fork_reinit)  # type: ignore[attr-defined]
 
@@ -61,6 +64,7 @@ class ResourceTracker:
         with self._lock:
             if self._fd is not None and not self._check_alive():
                 self._stop()
+                _warn("process died unexpectedly, relaunching; what it watched may be left behind")
             if self._fd is None:
                 self._start()
 
@@ -76,7 +80,8 @@ class ResourceTracker:
         reader, writer = os.pipe()
         try:
             program = f"from phalanx.resource_tracker import main; main({reader})"
-            self._pid = util.spawnv_passfds(interpreter.get_executable(), interpreter.command(program), [reader])
+            with interpreter.shielded_from_terminal():
+                self._pid = util.spawnv_passfds(interpreter.get_executable(), interpreter.command(program), [reader])
         except BaseException:
             os.close(writer)
             raise
@@ -91,7 +96,8 @@ class ResourceTracker:
                 os.close(self._fd)
             if self._pid is not None and self._owner_pid == os.getpid():
                 try:
-                    os.waitpid(self._pid, 0)
+                    _, status = os.waitpid(self._pid, 0)
+                    self._exitcode = os.waitstatus_to_exitcode(status)
                 except ChildProcessError:
                     pass
             self._fd = self._pid = None
@@ -126,18 +132,15 @@ util._stop_at_cleanup(_resource_tracker._stop)
 
 
 def main(fd: int) -> None:
-    """Read what is registered until every writer has gone; then remove what is left, and say so on stderr."""
-    import _signal
-
-    # Ctrl-C and a terminal's end come to the whole group; the watcher outlives the others.
-    for number in (_signal.SIGINT, _signal.SIGTERM):
-        _signal.signal(number, _signal.SIG_IGN)
+    """Read what is registered until every writer has gone; what is left then is removed, with a warning and status 1."""
+    interpreter.ignore_terminal(signal.SIGINT, signal.SIGTERM)
     left: dict[str, set[str]] = {}
     with open(fd, "rb") as pipe:
         for line in pipe:
             _obey(line.decode("ascii").rstrip("\n"), left)
     for rtype, names in left.items():
         _remove(rtype, sorted(names))
+    sys.exit(any(left.values()))
 
 
 def _obey(message: str, left: dict[str, set[str]]) -> None:
@@ -153,16 +156,16 @@ def _obey(message: str, left: dict[str, set[str]]) -> None:
 
 
 def _remove(rtype: str, names: list[str]) -> None:
-    if not names:
-        return
-    import warnings
-
-    warnings.warn(
-        f"resource_tracker: There appear to be {len(names)} leaked {rtype} objects to clean up at shutdown",
-        stacklevel=2,
-    )
+    if names:
+        _warn(f"There appear to be {len(names)} leaked {rtype} objects to clean up at shutdown")
     for name in names:
         try:
             _CLEANUP_FUNCS[rtype](name)
         except OSError as error:
-            warnings.warn(f"resource_tracker: {name!r}: {error}", stacklevel=2)
+            _warn(f"{name!r}: {error}")
+
+
+def _warn(text: str) -> None:
+    import warnings
+
+    warnings.warn(f"resource_tracker: {text}", stacklevel=3)

@@ -1,4 +1,4 @@
-"""What a child that does not share its parent's memory does before it runs: it becomes as the parent was, piece by piece.
+"""What a child that is not a fork of its parent does before it runs: it becomes as the parent was, piece by piece.
 
 The first half runs in the parent and says how it is; the second half runs in the child. Little is imported here, and
 nothing of the start methods: a spawned child pays for each import.
@@ -12,8 +12,6 @@ import types
 
 from phalanx import _native, process, util
 from phalanx._base import child_setup, interpreter, start_method
-from phalanx._base.interpreter import get_executable as get_executable
-from phalanx._base.interpreter import set_executable as set_executable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +34,9 @@ _MARK = "--multiprocessing-fork"
 
 WINEXE = False
 WINSERVICE = False
+
+set_executable = interpreter.set_executable
+get_executable = interpreter.get_executable
 
 
 def is_forking(argv: Sequence[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What the other modules share: the package's logger, finalizers that run at exit, hooks after a fork, file descriptors."""
+"""What the other modules share: the package's logger, finalizers that run at exit, hooks after a fork, descriptors."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 __all__ = [
-    "ForkAwareLocal",
-    "ForkAwareThreadLock",
-    "Finalize",
     "SUBDEBUG",
     "SUBWARNING",
+    "Finalize",
+    "ForkAwareLocal",
+    "ForkAwareThreadLock",
     "close_all_fds_except",
     "debug",
     "get_logger",
@@ -277,13 +277,11 @@ class Finalize:
 
 
 def _run_finalizers(minpriority: int | None = None) -> None:
-    """Call the finalizers that have at least that priority (None: all that have one). Callbacks may add and remove some."""
-    if _finalizer_registry is None:  # the interpreter is taking this module apart
-        return
+    """Call those that have at least that priority (None: all that have one). They may add and remove others."""
     # list() is one step for other threads and the collector; a loop over the dict is not.
-    due = [key for key in list(_finalizer_registry) if key[0] is not None]
+    due = [(priority, number) for priority, number in list(_finalizer_registry) if priority is not None]
     if minpriority is not None:
-        due = [key for key in due if key[0] >= minpriority]  # type: ignore[operator]
+        due = [key for key in due if key[0] >= minpriority]
     for key in sorted(due, reverse=True):
         _call_finalizer(_finalizer_registry.get(key))
     if minpriority is None:
@@ -311,8 +309,9 @@ def _forget_inherited_finalizers() -> None:
 
 
 _exiting = False
-# Set by the module that knows the child processes, which imports this one.
-_end_children: Callable[[], None] = lambda: None
+# Filled by modules that import this one: what ends the children, and then what ends the helpers of all.
+_middle_of_exit: list[Callable[[], None]] = []
+_stops_at_exit: list[Callable[[], None]] = []
 
 
 def is_exiting() -> bool:
@@ -329,9 +328,12 @@ def _exit_function() -> None:
     info("process shutting down")
     debug('running all "atexit" finalizers with priority >= 0')
     _run_finalizers(0)
-    _end_children()
+    for step in _middle_of_exit:
+        step()
     debug('running the remaining "atexit" finalizers')
     _run_finalizers()
+    for stop in _stops_at_exit:
+        stop()
 
 
 atexit.register(_exit_function)
@@ -375,7 +377,7 @@ def _close_stdin() -> None:
     try:
         fd = os.open(os.devnull, os.O_RDONLY)
         try:
-            sys.stdin = open(fd, encoding="utf-8", closefd=False)
+            sys.stdin = open(fd, encoding="utf-8", closefd=False)  # noqa: SIM115  # it is to stay open
         except BaseException:
             os.close(fd)
             raise
@@ -403,9 +405,10 @@ def spawnv_passfds(path: str | bytes | os.PathLike[Any], args: Sequence[str | by
     import _posixsubprocess
 
     program = os.fsencode(path)
+    start: Callable[..., int] = _posixsubprocess.fork_exec
     error_reader, error_writer = os.pipe()
     try:
-        pid: int = _posixsubprocess.fork_exec(  # type: ignore[call-arg]
+        pid = start(
             args, [program], True, tuple(sorted(set(passfds))), None, None,
             -1, -1, -1, -1, -1, -1, error_reader, error_writer,
             False, False, -1, None, None, None, -1, None, *_VFORK_ARGUMENT,
@@ -432,9 +435,11 @@ def _raise_start_error(report: bytes, pid: int, program: bytes) -> None:
 _helper_stops: list[Callable[[], None]] = []
 
 
-def _stop_at_cleanup(stop: Callable[[], None]) -> None:
+def _stop_at_cleanup(stop: Callable[[], None], *, at_exit: bool = False) -> None:
     """Modules that start helper processes (fork server, watcher) say here how to stop theirs."""
     _helper_stops.append(stop)
+    if at_exit:
+        _stops_at_exit.append(stop)
 
 
 def _cleanup_tests() -> None:

@@ -16,7 +16,7 @@ __all__ = ["tell_process_name"]
 
 _UNTOLD = "MainProcess"  # what logging says when it does not know better
 
-_get_name: Callable[[], str] = lambda: _UNTOLD
+_get_name: Callable[[], str]
 _factory: object = None  # ours, once it is set
 _finder: object = None
 
@@ -29,7 +29,7 @@ def tell_process_name(get_name: Callable[[], str]) -> None:
         _wrap_record_factory(sys.modules["logging"])
     elif _finder is None:
         _finder = _LoggingFinder()
-        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _finder)
 
 
 def _wrap_record_factory(logging: ModuleType) -> None:

@@ -1,8 +1,7 @@
-"""The fork server's own process: single-threaded, with the program's modules loaded, it forks a child for each request."""
+"""The fork server's own process: single-threaded, the program's modules loaded, it forks a child for each request."""
 
 from __future__ import annotations
 
-import _signal
 import gc
 import importlib
 import os
@@ -12,7 +11,8 @@ import threading
 import warnings
 
 from phalanx import _native, popen_fork, process, spawn, util
-from phalanx._base import child_setup, lifelines
+from phalanx._base import child_setup, interpreter, lifelines
+from phalanx._base.signals import plain as signal
 from phalanx._start import requests
 
 TYPE_CHECKING = False
@@ -28,7 +28,7 @@ def run(requests_fd: int, description_fd: int) -> NoReturn:
     """Be the server, until its owner or all its clients are gone."""
     from _pickle import load
 
-    interrupt_handler = _signal.signal(_signal.SIGINT, _signal.SIG_IGN)
+    (interrupt_handler,) = interpreter.ignore_terminal(signal.SIGINT)
     with open(description_fd, "rb") as file:
         data = load(file)
     _native.arena_attach(data["arena"], data["slot"])
@@ -170,7 +170,7 @@ class Server:
         try:
             self._close_all()
             lifelines.keep_in_child(ends)
-            _signal.signal(_signal.SIGINT, self._interrupt_handler)
+            signal.signal(signal.SIGINT, self._interrupt_handler)
             threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
             popen_fork.reset_exit_functions()
             code = request.serve()

@@ -1,4 +1,4 @@
-"""What a child that is not forked gets from its parent: an anonymous file with its description, and file descriptors."""
+"""What a child that is not forked gets from its parent: a file without a name that describes it, file descriptors."""
 
 from __future__ import annotations
 
@@ -47,8 +47,7 @@ def anonymous_file(*parts: Any) -> int:
     fd = _open_anonymous()
     try:
         with open(fd, "wb", closefd=False) as file:
-            for part in parts:
-                file.write(part)
+            file.writelines(parts)
         os.lseek(fd, 0, os.SEEK_SET)
     except BaseException:
         os.close(fd)

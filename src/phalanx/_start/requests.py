@@ -1,10 +1,10 @@
 """What a fork server and its clients say to each other: one packet each, with file descriptors beside it.
 
-A request, over the socket that all clients share:  `SLOT`, with the description's file, the report's socket, the
-                                                    clients' socket for the child's own use, and what the child inherits.
-A report, over a socket that only this child has:   `started PID` from the child itself, before it runs anything, with
-                                                    its lifeline; or `failed ERRNO` from the server, if it cannot fork;
-                                                    at last `ended EXITCODE` from the server.
+A request, over the socket that all clients share: `SLOT`, with the description's file, the report's socket, the
+clients' socket for the child's own use, and what the child inherits.
+
+A report, over a socket for this child alone: `started PID` from the child itself, before it runs anything, with its
+lifeline; or `failed ERRNO` from the server, if it cannot fork; at last `ended EXITCODE` from the server.
 
 Whoever can send a request has got the socket from its parent: there is no address, so there is nobody to keep out.
 """
