@@ -11,6 +11,8 @@
     compat, cli         `import multiprocessing` meaning this package; the command `phalanx`
 """
 
+from __future__ import annotations
+
 import sys
 
 if sys.platform != "linux":

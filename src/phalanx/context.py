@@ -6,7 +6,7 @@ import os
 import sys
 
 from phalanx import process, reduction
-from phalanx._base import start_method
+from phalanx._base import spawning, start_method
 from phalanx._base.cpus import available_cpus as count_available_cpus
 from phalanx._base.errors import AuthenticationError, BufferTooShort, ProcessError, TimeoutError
 from phalanx._start.methods import ForkProcess, ForkServerProcess, Process, SpawnProcess

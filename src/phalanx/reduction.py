@@ -95,7 +95,7 @@ def explain_pickling_error(obj: object, error: BaseException) -> None:
 
 
 def _reducers(own: dict[type, Reducer]) -> dict[type, Reducer]:
-    """Who pickles what, the later the stronger: copyreg's, ours, those that libraries gave to the stdlib."""
+    """Who pickles what, the later the stronger: copyreg's, ours, what libraries gave the stdlib."""
     if "socket" in sys.modules:
         _know_sockets(sys.modules["socket"])
     stdlib = sys.modules.get("multiprocessing.reduction")

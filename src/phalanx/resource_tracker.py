@@ -132,7 +132,7 @@ util._stop_at_cleanup(_resource_tracker._stop)
 
 
 def main(fd: int) -> None:
-    """Read what is registered until every writer has gone; what is left then is removed, with a warning and status 1."""
+    """Read what is registered until every writer has gone; what is left then is removed: a warning, status 1."""
     interpreter.ignore_terminal(signal.SIGINT, signal.SIGTERM)
     left: dict[str, set[str]] = {}
     with open(fd, "rb") as pipe:
