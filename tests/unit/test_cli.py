@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -371,6 +372,10 @@ def test_help(arguments):
     done = phalanx(*arguments)
     assert done.stdout.startswith("usage: phalanx")
     assert (done.stderr, done.returncode) == ("", 0)
+
+
+def test_version():
+    assert re.fullmatch(r"phalanx \d+\.\d+\.\d+\n", phalanx("--version").stdout)
 
 
 # -- Ctrl-C ------------------------------------------------------------------------------------------------------------

@@ -118,8 +118,8 @@ def test_children_are_aliased_and_theirs(python, method):
             multiprocessing.set_start_method({method!r})
             queue = multiprocessing.Queue()
             start(queue, 1)
-            print(queue.get())
-            print(queue.get())
+            print(queue.get(block=False))
+            print(queue.get(block=False))
     """) == [PHALANX, PHALANX]
 
 
