@@ -18,6 +18,14 @@ static _Thread_local phx_slot_word last_fork;
 
 static slot_row *row_of(phx_slot_word slot) { return &phx_control->slots[SLOT_INDEX(slot)]; }
 
+// Pairs: slot-pid. Who sees a row's pid sees its start time.
+static void set_process(slot_row *row, int32_t pid, uint64_t start_time) {
+    phx_store_relaxed64(&row->start_time, start_time);
+    phx_store32((uint32_t *)&row->pid, (uint32_t)pid);
+}
+
+static int32_t pid_of(const slot_row *row) { return (int32_t)phx_load32((const uint32_t *)&row->pid); }
+
 // -- this process ----------------------------------------------------------------------------------------------------
 
 static void remember(phx_slot_word word) {
@@ -54,8 +62,7 @@ static bool claim(phx_slot_word word) {
     if (phx_load32(&row->word) != word) {
         return false;
     }
-    row->pid = phx_pid();
-    row->start_time = phx_process_start_time(row->pid);
+    set_process(row, phx_pid(), phx_process_start_time(phx_pid()));
     return phx_swap_if32(&row->state, &expected, SLOT_LIVE);
 }
 
@@ -84,8 +91,7 @@ static bool try_reserve(phx_slot_word *slot) {
         slot_row *row = &phx_control->slots[index];
         uint32_t expected = SLOT_FREE;
         if (phx_load_relaxed32(&row->state) == SLOT_FREE && phx_swap_if32(&row->state, &expected, SLOT_RESERVED)) {
-            row->pid = 0;
-            row->start_time = 0;
+            set_process(row, 0, 0);
             row->parent = self_page == NULL ? 0 : self_page->word;
             *slot = row->word;
             phx_store_relaxed32(&phx_control->header.slot_hint, index);
@@ -111,8 +117,7 @@ void phx_slot_set_pid(phx_slot_word slot, int32_t pid) {
     }
     // The child may be writing the same at this moment: the same values.
     if (phx_load32(&row->state) == SLOT_RESERVED) {
-        row->start_time = phx_process_start_time(pid);
-        row->pid = pid;
+        set_process(row, pid, phx_process_start_time(pid));
     }
 }
 
@@ -141,10 +146,11 @@ bool phx_slot_is_alive(phx_slot_word slot) {
     if (phx_load32(&row->word) != slot || phx_load32(&row->state) == SLOT_FREE) {
         return false;
     }
-    if (row->pid == 0) {  // a fork under way, whose child nobody has seen yet: it is there while its parent is
+    int32_t pid = pid_of(row);
+    if (pid == 0) {  // a fork under way, whose child nobody has seen yet: it is there while its parent is
         return row->parent == 0 || row->parent == slot || phx_slot_is_alive(row->parent);
     }
-    bool alive = phx_process_is_alive(row->pid, row->start_time);
+    bool alive = phx_process_is_alive(pid, phx_load_relaxed64(&row->start_time));
     return alive && phx_load32(&row->word) == slot;
 }
 

@@ -1,5 +1,6 @@
 // What this process may still use: memory (cgroup v1 and v2, MemAvailable) and CPUs (affinity, quota).
 #define _GNU_SOURCE
+#include "../../atomic.h"
 #include "../platform.h"
 
 #include <sched.h>
@@ -117,13 +118,20 @@ static bool quota_below_two(void) {
            read_number("/sys/fs/cgroup/cpu/cpu.cfs_period_us", &period) && quota < 2 * period;
 }
 
+static bool find_whether_to_spin(void) {
+    cpu_set_t cpus;
+    CPU_ZERO(&cpus);
+    bool many = sched_getaffinity(0, sizeof cpus, &cpus) != 0 || CPU_COUNT(&cpus) > 1;
+    return many && !quota_below_two();
+}
+
 bool phx_may_spin(void) {
-    static int answer = -1;  // a race here only asks twice
-    if (answer < 0) {
-        cpu_set_t cpus;
-        CPU_ZERO(&cpus);
-        bool many = sched_getaffinity(0, sizeof cpus, &cpus) != 0 || CPU_COUNT(&cpus) > 1;
-        answer = many && !quota_below_two();
+    enum { UNKNOWN, NO, YES };
+    static uint32_t answer = UNKNOWN;  // a race here only asks twice
+    uint32_t known = phx_load_relaxed32(&answer);
+    if (known == UNKNOWN) {
+        known = find_whether_to_spin() ? YES : NO;
+        phx_store_relaxed32(&answer, known);
     }
-    return answer;
+    return known == YES;
 }
