@@ -5,14 +5,13 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
-import phalanx
 from phalanx._cli import work
 from phalanx._cli.inputs import InFlight, gather
 from phalanx._cli.report import OutputClosed, Report, Tally, discard_output, open_report, summary
 from phalanx._cli.target import Target
 from phalanx._cli.usage import CommandError, Parser, Status
+from phalanx.context import BaseContext, DefaultContext
 
 __all__ = ["main"]
 
@@ -42,7 +41,7 @@ def main(arguments: list[str]) -> Status:
     target = Target.parse(options.function)
     inputs = gather(options.inputs, options.source, options.glob, options.exclude)
     load_here(target)
-    context = phalanx.get_context(options.start_method)
+    context = DefaultContext().get_context(options.start_method)
     tally = Tally(workers=options.workers or default_workers(inputs.count))
     in_flight = InFlight(inputs.texts, keep=options.compare)
     status = Status.OK
@@ -72,11 +71,11 @@ def load_here(target: Target) -> None:
 
 
 def default_workers(count: int | None) -> int:
-    available: int = phalanx.available_cpus()
+    available = DefaultContext().available_cpus()
     return available if count is None else max(1, min(available, count))
 
 
-def run(options: argparse.Namespace, context: Any, target: Target, in_flight: InFlight, report: Report) -> None:
+def run(options: argparse.Namespace, context: BaseContext, target: Target, in_flight: InFlight, report: Report) -> None:
     start_s = time.perf_counter()
     try:
         with context.Pool(report.tally.workers, initializer=work.prepare, initargs=(target,)) as pool:
@@ -131,7 +130,7 @@ def unordered(results: Iterator[work.Done], in_flight: InFlight) -> Iterator[wor
         yield work.failed(index, in_flight.settle(index), lost.with_traceback(None))
 
 
-def compare(options: argparse.Namespace, context: Any, target: Target, texts: list[str]) -> float:
+def compare(options: argparse.Namespace, context: BaseContext, target: Target, texts: list[str]) -> float:
     """Seconds that one process needs for the same inputs, without the start of that process."""
     with context.Pool(1, initializer=work.prepare, initargs=(target,)) as pool:
         seconds: float = pool.apply(work.run_all, (target, options.json, texts))
@@ -166,7 +165,9 @@ def add_input_options(parser: argparse.ArgumentParser) -> None:
 def add_run_options(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("run")
     group.add_argument("--workers", metavar="N", type=worker_count, help="processes (default: the CPUs to be had)")
-    group.add_argument("--start-method", choices=phalanx.get_all_start_methods(), help="how workers are started")
+    group.add_argument(
+        "--start-method", choices=DefaultContext().get_all_start_methods(), help="how workers are started"
+    )
     group.add_argument("--unordered", action="store_true", help="write each line as soon as it is there")
     group.add_argument("--compare", action="store_true", help="run all again in one process, and tell the speed-up")
 
