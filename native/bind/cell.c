@@ -147,9 +147,8 @@ static PyObject *from_parts(PyObject *class, PyObject *args) {
         return NULL;
     }
     const phx_scalar *scalar = phx_scalar_of(typecode);
-    PyObject *object = scalar == NULL ? NULL : new ((PyTypeObject *)class, NULL, NULL);
-    if (object != NULL &&
-        assemble((cell_object *)object, scalar, length, Py_NewRef(block), Py_NewRef(lock)) != 0) {
+    PyObject *object = scalar == NULL ? NULL : new((PyTypeObject *)class, NULL, NULL);
+    if (object != NULL && assemble((cell_object *)object, scalar, length, Py_NewRef(block), Py_NewRef(lock)) != 0) {
         Py_CLEAR(object);
     }
     return object;
@@ -453,24 +452,32 @@ static PyMethodDef methods[] = {
     {NULL, NULL, 0, NULL},
 };
 
-#define COMMON_PROPERTIES                                                                                              \
-    {"acquire", get_acquire, NULL, "The lock's `acquire`.", NULL},                                                     \
-    {"release", get_release, NULL, "The lock's `release`.", NULL},                                                     \
-    {"block", get_block, NULL, "The block of the arena that it lies in, from its first byte.", NULL},                  \
-    {"typecode", get_typecode, NULL, "Which C type it is, as a typecode of one letter.", NULL}
+#define ACQUIRE {"acquire", get_acquire, NULL, "The lock's `acquire`.", NULL}
+#define RELEASE {"release", get_release, NULL, "The lock's `release`.", NULL}
+#define BLOCK {"block", get_block, NULL, "The block of the arena that it lies in, from its first byte.", NULL}
+#define TYPECODE {"typecode", get_typecode, NULL, "Which C type it is, as a typecode of one letter.", NULL}
+#define END {NULL, NULL, NULL, NULL, NULL}
 
 static PyGetSetDef cell_properties[] = {
     {"value", get_value, set_value, "The value, read and written under the lock.", NULL},
-    COMMON_PROPERTIES,
-    {NULL, NULL, NULL, NULL, NULL},
+    ACQUIRE,
+    RELEASE,
+    BLOCK,
+    TYPECODE,
+    END,
 };
 
-static PyGetSetDef array_properties[] = {COMMON_PROPERTIES, {NULL, NULL, NULL, NULL, NULL}};
+static PyGetSetDef array_properties[] = {ACQUIRE, RELEASE, BLOCK, TYPECODE, END};
 
 static PyType_Slot cell_slots[] = {
-    {Py_tp_new, (void *)new},           {Py_tp_init, (void *)cell_init}, {Py_tp_dealloc, (void *)dealloc},
-    {Py_tp_traverse, (void *)traverse}, {Py_tp_clear, (void *)clear},    {Py_tp_methods, methods},
-    {Py_tp_members, members},           {Py_tp_getset, cell_properties},
+    {Py_tp_new, (void *)new},
+    {Py_tp_init, (void *)cell_init},
+    {Py_tp_dealloc, (void *)dealloc},
+    {Py_tp_traverse, (void *)traverse},
+    {Py_tp_clear, (void *)clear},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_tp_getset, cell_properties},
     {Py_tp_doc, (void *)"Cell(typecode, value=0, *, lock=None)\n--\n\n"
                         "A C scalar of the arena with a lock beside it, a new RLock by default."},
     {0, NULL},

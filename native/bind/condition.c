@@ -354,9 +354,15 @@ static PyMethodDef methods[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_new, (void *)new},           {Py_tp_init, (void *)init},   {Py_tp_dealloc, (void *)dealloc},
-    {Py_tp_traverse, (void *)traverse}, {Py_tp_clear, (void *)clear}, {Py_tp_repr, (void *)repr},
-    {Py_tp_methods, methods},           {Py_tp_members, members},     {Py_tp_getset, properties},
+    {Py_tp_new, (void *)new},
+    {Py_tp_init, (void *)init},
+    {Py_tp_dealloc, (void *)dealloc},
+    {Py_tp_traverse, (void *)traverse},
+    {Py_tp_clear, (void *)clear},
+    {Py_tp_repr, (void *)repr},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
+    {Py_tp_getset, properties},
     {Py_tp_doc, (void *)"Condition(lock=None, *, ctx=None)\n--\n\n"
                         "A condition variable over a Lock or an RLock, a new RLock by default."},
     {0, NULL},

@@ -80,13 +80,18 @@ static PyMethodDef methods[] = {
     {"wait", PHX_FASTCALL(wait), PHX_WITH_KEYWORDS,
      "wait($self, /, timeout=None)\n--\n\n"
      "Wait until it is set: True, or False after `timeout` seconds. True too when it was set and cleared meanwhile."},
-    PHX_HELD_METHODS,
+    PHX_HELD_FROM_HANDLE,
+    PHX_HELD_REDUCE,
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_new, (void *)new},   {Py_tp_init, (void *)init}, {Py_tp_dealloc, (void *)phx_held_dealloc},
-    {Py_tp_repr, (void *)repr}, {Py_tp_methods, methods},   {Py_tp_members, members},
+    {Py_tp_new, (void *)new},
+    {Py_tp_init, (void *)init},
+    {Py_tp_dealloc, (void *)phx_held_dealloc},
+    {Py_tp_repr, (void *)repr},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
     {Py_tp_doc, (void *)"Event(*, ctx=None)\n--\n\nA flag that processes and threads of the tree may wait for."},
     {0, NULL},
 };

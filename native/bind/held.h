@@ -31,9 +31,8 @@ PyTypeObject *phx_add_type(PyObject *module, PyType_Spec *spec, PyTypeObject *ba
 // The name of an object's class. A new reference.
 static inline PyObject *phx_class_name(PyObject *object) { return PyType_GetName(Py_TYPE(object)); }
 
-#define PHX_HELD_METHODS                                                                                               \
-    {"_from_handle", phx_held_from_handle, METH_O | METH_CLASS, NULL},                                                 \
-    {"__reduce__", phx_held_reduce, METH_NOARGS, NULL}
+#define PHX_HELD_FROM_HANDLE {"_from_handle", phx_held_from_handle, METH_O | METH_CLASS, NULL}
+#define PHX_HELD_REDUCE {"__reduce__", phx_held_reduce, METH_NOARGS, NULL}
 #define PHX_HELD_WEAK_REFERENCES                                                                                       \
     {"__weaklistoffset__", T_PYSSIZET, offsetof(phx_held_object, weak_references), READONLY, NULL}
 

@@ -199,8 +199,8 @@ static PyObject *rlock_repr(PyObject *object) {
     }
     bool mine = phx_rlock_is_mine(RLOCK(object), phx_self());
     bool free = PyUnicode_CompareWithASCIIString(owner, "None") == 0;
-    PyObject *depth = mine || free ? PyLong_FromUnsignedLongLong(mine ? RLOCK(object)->depth : 0)
-                                   : PyUnicode_FromString("nonzero");
+    PyObject *depth =
+        mine || free ? PyLong_FromUnsignedLongLong(mine ? RLOCK(object)->depth : 0) : PyUnicode_FromString("nonzero");
     PyObject *class = phx_class_name(object);
     PyObject *text = class == NULL || depth == NULL ? NULL : PyUnicode_FromFormat("<%U(%S, %S)>", class, owner, depth);
     Py_XDECREF(class);
@@ -233,14 +233,9 @@ static int call_method(PyObject *lock, const char *name) {
 int phx_lock_enter_slow(PyObject *lock, phx_lock_kind kind) {
     PyObject *result;
     switch (kind) {
-    case PHX_LOCK_PLAIN:
-        result = lock_enter(lock, NULL, 0);
-        break;
-    case PHX_LOCK_RECURSIVE:
-        result = rlock_enter(lock, NULL, 0);
-        break;
-    default:
-        return call_method(lock, "acquire");
+    case PHX_LOCK_PLAIN: result = lock_enter(lock, NULL, 0); break;
+    case PHX_LOCK_RECURSIVE: result = rlock_enter(lock, NULL, 0); break;
+    default: return call_method(lock, "acquire");
     }
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
@@ -249,14 +244,9 @@ int phx_lock_enter_slow(PyObject *lock, phx_lock_kind kind) {
 int phx_lock_leave_slow(PyObject *lock, phx_lock_kind kind) {
     PyObject *result;
     switch (kind) {
-    case PHX_LOCK_PLAIN:
-        result = lock_release(lock, NULL, 0);
-        break;
-    case PHX_LOCK_RECURSIVE:
-        result = raise_not_owner();
-        break;
-    default:
-        return call_method(lock, "release");
+    case PHX_LOCK_PLAIN: result = lock_release(lock, NULL, 0); break;
+    case PHX_LOCK_RECURSIVE: result = raise_not_owner(); break;
+    default: return call_method(lock, "release");
     }
     Py_XDECREF(result);
     return result == NULL ? -1 : 0;
@@ -282,7 +272,8 @@ static PyMethodDef lock_methods[] = {
     {"__exit__", PHX_FASTCALL(lock_exit), METH_FASTCALL, NULL},
     {"locked", locked, METH_NOARGS, "locked($self, /)\n--\n\nWhether somebody holds it."},
     {"recover", recover, METH_NOARGS, RECOVER_DOC},
-    PHX_HELD_METHODS,
+    PHX_HELD_FROM_HANDLE,
+    PHX_HELD_REDUCE,
     {NULL, NULL, 0, NULL},
 };
 
@@ -294,13 +285,18 @@ static PyMethodDef rlock_methods[] = {
     {"__exit__", PHX_FASTCALL(rlock_exit), METH_FASTCALL, NULL},
     {"locked", locked, METH_NOARGS, "locked($self, /)\n--\n\nWhether somebody holds it."},
     {"recover", recover, METH_NOARGS, RECOVER_DOC},
-    PHX_HELD_METHODS,
+    PHX_HELD_FROM_HANDLE,
+    PHX_HELD_REDUCE,
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot lock_slots[] = {
-    {Py_tp_new, (void *)lock_new},   {Py_tp_init, (void *)init},     {Py_tp_dealloc, (void *)phx_held_dealloc},
-    {Py_tp_repr, (void *)lock_repr}, {Py_tp_methods, lock_methods}, {Py_tp_members, members},
+    {Py_tp_new, (void *)lock_new},
+    {Py_tp_init, (void *)init},
+    {Py_tp_dealloc, (void *)phx_held_dealloc},
+    {Py_tp_repr, (void *)lock_repr},
+    {Py_tp_methods, lock_methods},
+    {Py_tp_members, members},
     {Py_tp_doc, (void *)"Lock(*, ctx=None, on_owner_death='raise')\n--\n\n"
                         "A non-recursive lock that any process and thread of the tree may release.\n\n"
                         "When the process that holds it has died, acquire raises OwnerDied ('raise'), succeeds\n"
@@ -309,8 +305,12 @@ static PyType_Slot lock_slots[] = {
 };
 
 static PyType_Slot rlock_slots[] = {
-    {Py_tp_new, (void *)rlock_new},   {Py_tp_init, (void *)init},      {Py_tp_dealloc, (void *)phx_held_dealloc},
-    {Py_tp_repr, (void *)rlock_repr}, {Py_tp_methods, rlock_methods}, {Py_tp_members, members},
+    {Py_tp_new, (void *)rlock_new},
+    {Py_tp_init, (void *)init},
+    {Py_tp_dealloc, (void *)phx_held_dealloc},
+    {Py_tp_repr, (void *)rlock_repr},
+    {Py_tp_methods, rlock_methods},
+    {Py_tp_members, members},
     {Py_tp_doc, (void *)"RLock(*, ctx=None, on_owner_death='raise')\n--\n\n"
                         "A recursive lock, owned by a thread of a process of the tree.\n\n"
                         "When the process that holds it has died, acquire raises OwnerDied ('raise'), succeeds\n"

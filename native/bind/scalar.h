@@ -9,8 +9,8 @@
 typedef struct {
     char code;
     uint8_t bytes;
-    PyObject *(*read)(const void *from);          // a new reference, or NULL with an exception
-    int (*write)(void *to, PyObject *value);      // 0, or -1 with an exception and nothing written
+    PyObject *(*read)(const void *from);                        // a new reference, or NULL with an exception
+    int (*write)(void *to, PyObject *value);                    // 0, or -1 with an exception and nothing written
     PyObject *(*read_all)(const void *from, Py_ssize_t count);  // of a contiguous run; NULL: a list of each
 } phx_scalar;
 

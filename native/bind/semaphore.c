@@ -128,13 +128,18 @@ static PyMethodDef methods[] = {
     {"__exit__", PHX_FASTCALL(leave), METH_FASTCALL, NULL},
     {"get_value", get_value, METH_NOARGS, "get_value($self, /)\n--\n\nHow many there are at this moment."},
     {"locked", locked, METH_NOARGS, "locked($self, /)\n--\n\nWhether an acquire would have to wait."},
-    PHX_HELD_METHODS,
+    PHX_HELD_FROM_HANDLE,
+    PHX_HELD_REDUCE,
     {NULL, NULL, 0, NULL},
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_new, (void *)new},   {Py_tp_init, (void *)init}, {Py_tp_dealloc, (void *)phx_held_dealloc},
-    {Py_tp_repr, (void *)repr}, {Py_tp_methods, methods},   {Py_tp_members, members},
+    {Py_tp_new, (void *)new},
+    {Py_tp_init, (void *)init},
+    {Py_tp_dealloc, (void *)phx_held_dealloc},
+    {Py_tp_repr, (void *)repr},
+    {Py_tp_methods, methods},
+    {Py_tp_members, members},
     {Py_tp_doc, (void *)"Semaphore(value=1, *, ctx=None)\n--\n\n"
                         "A counter that any process and thread of the tree may lower and raise.\n\n"
                         "What a process had taken when it died stays taken, as in the stdlib."},

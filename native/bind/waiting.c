@@ -3,14 +3,10 @@
 
 PyObject *phx_outcome(phx_status status) {
     switch (status) {
-    case PHX_OK:
-        Py_RETURN_TRUE;
-    case PHX_TIMED_OUT:
-        Py_RETURN_FALSE;
-    case PHX_INTERRUPTED:
-        return NULL;
-    default:
-        return phx_raise(status);
+    case PHX_OK: Py_RETURN_TRUE;
+    case PHX_TIMED_OUT: Py_RETURN_FALSE;
+    case PHX_INTERRUPTED: return NULL;
+    default: return phx_raise(status);
     }
 }
 

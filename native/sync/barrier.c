@@ -235,9 +235,7 @@ void phx_barrier_reset(phx_barrier *barrier, phx_slot_word self) {
     leave_guard_and_wake(barrier);
 }
 
-bool phx_barrier_is_broken(const phx_barrier *barrier) {
-    return phx_load32(&barrier->state) == PHX_BARRIER_BROKEN;
-}
+bool phx_barrier_is_broken(const phx_barrier *barrier) { return phx_load32(&barrier->state) == PHX_BARRIER_BROKEN; }
 
 uint32_t phx_barrier_waiting(const phx_barrier *barrier) {
     return phx_load32(&barrier->state) == PHX_BARRIER_BROKEN ? 0 : phx_load32(&barrier->arrived);

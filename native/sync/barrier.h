@@ -15,9 +15,9 @@ typedef enum {
 // All of it is read and written under the guard, but for `turn` and `sleepers`, and `parties`, which never changes.
 typedef struct {
     phx_section guard;
-    uint32_t turn;                // +1 with everything that a waiter must see; waiters park on it
-    uint32_t sleepers;            // whether somebody may sleep
-    uint32_t state;               // phx_barrier_state
+    uint32_t turn;      // +1 with everything that a waiter must see; waiters park on it
+    uint32_t sleepers;  // whether somebody may sleep
+    uint32_t state;     // phx_barrier_state
     uint32_t parties;
     uint32_t arrived;             // seats taken
     uint32_t actor;               // slot word of who runs the action

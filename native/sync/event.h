@@ -13,9 +13,7 @@ typedef struct {
 #define PHX_EVENT_SLEEPERS 2u
 #define PHX_EVENT_ONE_MORE 4u
 
-static inline bool phx_event_is_set(const phx_event *event) {
-    return (phx_load32(&event->word) & PHX_EVENT_SET) != 0;
-}
+static inline bool phx_event_is_set(const phx_event *event) { return (phx_load32(&event->word) & PHX_EVENT_SET) != 0; }
 
 void phx_event_set(phx_event *event);
 void phx_event_clear(phx_event *event);

@@ -22,9 +22,7 @@ phx_status phx_semaphore_acquire(phx_semaphore *semaphore, int64_t deadline_ns);
 bool phx_semaphore_spin(phx_semaphore *semaphore, int64_t limit_ns);
 void phx_semaphore_wake(phx_semaphore *semaphore);
 
-static inline uint32_t phx_semaphore_value(const phx_semaphore *semaphore) {
-    return phx_load32(&semaphore->word) >> 1;
-}
+static inline uint32_t phx_semaphore_value(const phx_semaphore *semaphore) { return phx_load32(&semaphore->word) >> 1; }
 
 // [take] One less, unless there is none.
 static inline bool phx_semaphore_try(phx_semaphore *semaphore) {

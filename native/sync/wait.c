@@ -44,12 +44,9 @@ phx_status phx_park_slice(uint32_t *word, uint32_t expected, int64_t deadline_ns
     int64_t slice_end = phx_now_ns() + PHX_OWNER_CHECK_NS;
     bool last = deadline_ns <= slice_end;
     switch (phx_park(word, expected, last ? deadline_ns : slice_end)) {
-    case PHX_PARK_TIMED_OUT:
-        return last ? PHX_TIMED_OUT : PHX_INTERRUPTED;
-    case PHX_PARK_INTERRUPTED:
-        return PHX_INTERRUPTED;
-    case PHX_PARK_WOKEN:
-        break;
+    case PHX_PARK_TIMED_OUT: return last ? PHX_TIMED_OUT : PHX_INTERRUPTED;
+    case PHX_PARK_INTERRUPTED: return PHX_INTERRUPTED;
+    case PHX_PARK_WOKEN: break;
     }
     return PHX_OK;
 }

@@ -95,8 +95,8 @@ static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
 uint64_t phx_memory_available(void) {
     uint64_t left = memory_of_machine();
     left = least(left, memory_of_groups("/sys/fs/cgroup", "", "memory.max", "memory.current"));
-    return least(left, memory_of_groups("/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes",
-                                        "memory.usage_in_bytes"));
+    return least(left,
+                 memory_of_groups("/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"));
 }
 
 static bool quota_below_two(void) {
