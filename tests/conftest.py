@@ -67,13 +67,15 @@ def stop_services() -> None:
         util._cleanup_tests()
 
 
-def open_arena() -> None:
-    """The arena is made once and stays: before the first census."""
+def make_what_stays() -> None:
+    """What a process makes once and keeps: its arena, and the lifeline that its children watch."""
     try:
         from phalanx import _native
+        from phalanx._base import lifelines
     except ImportError:
         return
     _native.arena_open()
+    lifelines.own()
 
 
 def end(pids: list[int]) -> None:
@@ -89,7 +91,7 @@ def end(pids: list[int]) -> None:
 def nothing_left_behind(request: pytest.FixtureRequest) -> Iterator[None]:
     marker = request.node.get_closest_marker("leaves")
     ignored = marker.args if marker else ()
-    open_arena()
+    make_what_stays()
     stop_services()
     before = leaks.Census()
     yield

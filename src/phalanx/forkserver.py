@@ -97,11 +97,16 @@ class ForkServer:
             try:
                 requests.send(clients, str(slot), [description, theirs.fileno(), clients.fileno(), *inherited])
             except (BrokenPipeError, ConnectionResetError):
+                ours.close()
                 return None
             finally:
                 theirs.close()
-        report = requests.Report(ours)
-        started = report.wait_started()
+        report, started = requests.Report(ours), None
+        try:
+            started = report.wait_started()
+        finally:
+            if started is None:
+                os.close(report.fileno())
         return None if started is None else (*started, report)
 
     # -- the server's life -------------------------------------------------------------------------------------------

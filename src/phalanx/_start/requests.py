@@ -61,17 +61,24 @@ def receive(sock: Socket, flags: int = 0) -> tuple[str, list[int]]:
 
 
 class Report:
-    """The client's end of what is told about one child."""
+    """The client's end of what is told about one child. Its descriptor is closed by number, with the child's others."""
 
     def __init__(self, sock: Socket) -> None:
-        self._sock = sock
+        self._fd = sock.detach()
+
+    def _receive(self) -> tuple[str, list[int]]:
+        sock = Socket(fileno=self._fd)
+        try:
+            return receive(sock)
+        finally:
+            sock.detach()
 
     def wait_started(self) -> tuple[int, int] | None:
         """The child's pid and lifeline (-1 without pidfds); None if it will never run because the server has died.
 
         OSError if the server cannot fork.
         """
-        packet, fds = receive(self._sock)
+        packet, fds = self._receive()
         word, _, number = packet.partition(" ")
         if word == "started":
             return int(number), fds[0] if fds else -1
@@ -81,9 +88,9 @@ class Report:
 
     def exit_code(self) -> int | None:
         """How the child ended, once it has; None if nobody says it any more."""
-        packet, _ = receive(self._sock)
+        packet, _ = self._receive()
         word, _, number = packet.partition(" ")
         return int(number) if word == "ended" else None
 
     def fileno(self) -> int:
-        return self._sock.fileno()
+        return self._fd
