@@ -112,9 +112,8 @@ def line(row: Row, module: str, versus: str) -> str:
 def machine() -> dict[str, Any]:
     with open("/proc/cpuinfo") as file:
         model = next((text.partition(":")[2].strip() for text in file if text.startswith("model name")), "unknown")
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=HERE
-    )
+    git = ["git", "describe", "--always", "--dirty"]
+    commit = subprocess.run(git, capture_output=True, text=True, check=False, cwd=HERE).stdout.strip()
     return {
         "cpu": model,
         "cpus": os.cpu_count(),
