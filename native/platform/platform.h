@@ -27,6 +27,25 @@ static inline void phx_relax(void) { __builtin_ia32_pause(); }
 
 int64_t phx_now_ns(void);  // monotonic
 
+// -- doorbells: one end of a socket pair each -------------------------------------------------------------------------
+
+#define PHX_BELL_BYTE '\a'  // the token that rings; any other byte is foreign
+
+typedef enum {
+    PHX_BELL_RUNG,  // something can be read
+    PHX_BELL_TIMED_OUT,
+    PHX_BELL_INTERRUPTED,  // a signal handler has run
+    PHX_BELL_GONE,         // nobody holds the other end any more
+} phx_bell_status;
+
+bool phx_bell_ring(int fd);  // false: the other end is gone
+// How many tokens are in front (those that are looked at), and whether something foreign comes next.
+uint32_t phx_bell_count(int fd, bool *is_foreign);
+void phx_bell_consume(int fd, uint32_t count);
+phx_bell_status phx_bell_wait(int fd, int64_t deadline_ns);
+bool phx_bell_is_gone(int fd);
+void phx_bell_close(int fd);
+
 // -- processes -------------------------------------------------------------------------------------------------------
 
 int32_t phx_pid(void);

@@ -1,6 +1,5 @@
 """Messages between two processes: pipes inside a tree of processes, listeners and clients between strangers."""
 
-import os
 import socket
 
 from phalanx._base.errors import AuthenticationError as AuthenticationError
@@ -35,9 +34,11 @@ __all__ = ["Client", "Listener", "Pipe", "wait"]
 
 
 def Pipe(duplex: bool = True) -> tuple[Connection, Connection]:
-    """Two connected `Connection` objects; with `duplex=False` the first only receives and the second only sends."""
-    if duplex:
-        first, second = socket.socketpair()
-        return Connection(first.detach()), Connection(second.detach())
-    reader, writer = os.pipe()
-    return Connection(reader, writable=False), Connection(writer, readable=False)
+    """Two connected `Connection` objects; with `duplex=False` the first only receives and the second only sends.
+
+    Both are for processes of this tree. OSError, MemoryError.
+    """
+    first, second = (sock.detach() for sock in socket.socketpair())
+    ends = Connection(first, writable=duplex), Connection(second, readable=duplex)
+    ends[0]._attach_pair(ends[1], duplex)
+    return ends

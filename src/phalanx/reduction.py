@@ -204,10 +204,12 @@ def send_handle(conn: HasFileno, handle: int, destination_pid: int | None = None
     """Send a file descriptor over a connection; the other side calls `recv_handle`. The pid is not needed here."""
     with _socket_of(conn) as sock:
         sendfds(sock, [handle])
+    _tell(conn, "_after_sending_descriptors")
 
 
 def recv_handle(conn: HasFileno) -> int:
     """Receive a file descriptor over a connection, which then belongs to the caller."""
+    _tell(conn, "_before_receiving_descriptors")
     with _socket_of(conn) as sock:
         return recvfds(sock, 1)[0]
 
@@ -215,7 +217,14 @@ def recv_handle(conn: HasFileno) -> int:
 def _socket_of(conn: HasFileno) -> socket.socket:
     import socket
 
-    return socket.socket(fileno=os.dup(conn.fileno()))
+    return socket.socket(fileno=os.dup(getattr(conn, "_descriptor", conn.fileno)()))
+
+
+def _tell(conn: HasFileno, event: str) -> None:
+    """Connections of this package keep descriptors apart from what else is in their sockets."""
+    handler = getattr(conn, event, None)
+    if handler is not None:
+        handler()
 
 
 # -- replacing it all ------------------------------------------------------------------------------------------------

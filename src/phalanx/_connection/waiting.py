@@ -1,8 +1,12 @@
 """`wait`: which of several connections, sockets, sentinels and descriptors can be read."""
 
 import select
+import time
 from collections.abc import Iterable
 from typing import Any
+
+from phalanx import _native
+from phalanx._base import limits
 
 __all__ = ["wait"]
 
@@ -14,16 +18,43 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     They come back in their order in `object_list`. Without a timeout the wait has no limit; zero and less only ask.
     """
     objects = list(object_list)
-    descriptors = [_fileno(obj) for obj in objects]
+    descriptors = [_descriptor_of(obj) for obj in objects]
+    pipes = [obj for obj in objects if _is_receiving_pipe(obj)]
     poller = select.poll()
     for fd in descriptors:
         poller.register(fd, select.POLLIN)
-    ready = {fd for fd, _ in poller.poll(None if timeout is None else max(0.0, timeout) * 1000)}
-    return [obj for obj, fd in zip(objects, descriptors, strict=True) if fd in ready]
+    deadline = None if timeout is None else time.monotonic() + timeout
+    while True:
+        armed = [pipe._arm() for pipe in pipes]
+        left = _next_sleep(deadline) if not any(armed) else 0.0
+        readable = {fd for fd, _ in poller.poll(left * 1000)}
+        ready = [obj for obj, fd in zip(objects, descriptors, strict=True) if _is_ready(obj, fd in readable)]
+        if ready or (deadline is not None and deadline <= time.monotonic()):
+            return ready
 
 
-def _fileno(obj: Any) -> int:
-    fd: int = obj if isinstance(obj, int) else obj.fileno()
+def _descriptor_of(obj: Any) -> int:
+    fd: int
+    if isinstance(obj, int):
+        fd = obj
+    elif isinstance(obj, _native.PipeEnd) and obj._handle is not None:
+        fd = obj._handle  # fileno() would keep the descriptor readable from now on, at a price
+    else:
+        fd = obj.fileno()
     if fd < 0:
         raise ValueError(f"Invalid file descriptor: {fd}")
     return fd
+
+
+def _next_sleep(deadline: float | None) -> float:
+    if deadline is None:
+        return limits.POLL_MAX_S
+    return min(max(0.0, deadline - time.monotonic()), limits.POLL_MAX_S)
+
+
+def _is_ready(obj: Any, is_readable: bool) -> bool:
+    return obj._is_ready() if _is_receiving_pipe(obj) else is_readable
+
+
+def _is_receiving_pipe(obj: Any) -> bool:
+    return isinstance(obj, _native.PipeEnd) and obj._is_attached and obj.readable
