@@ -46,6 +46,7 @@ __all__ = [
     "Supplied",
     "Terminated",
     "Ticked",
+    "Trim",
 ]
 
 
@@ -143,9 +144,10 @@ class Cut:
 
 @dataclass(slots=True)
 class Returned:
-    """The batch as a whole could not be written or rebuilt: its tasks are to be sent one by one."""
+    """The batch could not be written or rebuilt as a whole: its tasks are to be sent again, one by one if `is_single`."""
 
     batch: int
+    is_single: bool = True
 
 
 @dataclass(slots=True)
@@ -319,6 +321,14 @@ class Read:
 
 
 @dataclass(slots=True)
+class Trim:
+    """Items of the job before this index are not needed any more."""
+
+    job: int
+    index: int
+
+
+@dataclass(slots=True)
 class StartWorker:
     """Start a worker."""
 
@@ -381,6 +391,7 @@ Command: TypeAlias = (
     | Settle
     | Abandon
     | Read
+    | Trim
     | StartWorker
     | Kill
     | Dismiss

@@ -55,10 +55,10 @@ class Job:
     sent: int = 0
     settled: int = 0
     consumed: int = 0
-    delayed: int = 0
     growth: int = 1
     is_queued: bool = False
     again: deque[Range] = field(default_factory=deque)
+    delayed: set[int] = field(default_factory=set)
     tries: dict[int, int] = field(default_factory=dict)
     batches: dict[int, Batch] = field(default_factory=dict)
     cancelled: set[int] = field(default_factory=set)
@@ -84,6 +84,14 @@ class Job:
     @property
     def has_unsent(self) -> bool:
         return self.sent < self.supplied or bool(self.again)
+
+    @property
+    def first_needed(self) -> int:
+        """The first task whose item may have to be sent (again)."""
+        starts = [batch.next for batch in self.batches.values()]
+        starts += [tasks.start for tasks in self.again]
+        starts += self.delayed
+        return min(starts, default=self.sent)
 
     def take(self, crew: int) -> Range | None:
         """The next tasks to be sent, as many as one batch should have; None when there are none."""

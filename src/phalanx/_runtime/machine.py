@@ -7,7 +7,7 @@ channels are the shell's. The same events at the same times give the same comman
 import heapq
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 
@@ -26,7 +26,7 @@ from phalanx._runtime.jobs import Batch, Job, Range
 
 __all__ = ["ImpossibleError", "Machine", "PoolState", "WorkerState"]
 
-UNBOUNDED = 1 << 62
+NEVER = float("inf")
 
 
 class PoolState(Enum):
@@ -131,7 +131,7 @@ class Machine:
 
     def handle(self, event: e.Event, now: float) -> list[e.Command]:
         """What is to be done about an event, in this order. Raises ImpossibleError for one that cannot happen."""
-        self.history.append((now, event))
+        self.history.append((now, _without_error(event)))
         self._now = now
         commands = self._commands = []
         HANDLERS[type(event)](self, event)
@@ -140,6 +140,8 @@ class Machine:
     @property
     def deadline(self) -> float | None:
         """When `Ticked` (or, at `look_at`, `Looked`) is due, if nothing else happens before."""
+        if not (self._grace or self._delayed or self._starts):
+            return self.look_at
         times = list(self._grace.values())
         if self.look_at is not None:
             times.append(self.look_at)
@@ -150,9 +152,15 @@ class Machine:
         return min(times) if times else None
 
     @property
-    def has_unsent(self) -> bool:
-        """Whether tasks wait for others to be answered before they can be sent."""
-        return bool(self._queue)
+    def needs_collector(self) -> bool:
+        """Whether the pool comes to a halt unless somebody collects: not while only single tasks are in flight."""
+        return (
+            self._watched_count > 0
+            or bool(self._queue)
+            or self.deadline is not None
+            or (self.state is not PoolState.RUNNING and bool(self.workers))
+            or any(not job.is_complete for job in self.jobs.values())
+        )
 
     # -- jobs --------------------------------------------------------------------------------------------------------
 
@@ -180,7 +188,13 @@ class Machine:
         if job is None or job.is_complete:
             return
         job.consumed = event.count
-        self._emit(e.Read(job.number, UNBOUNDED if self._is_draining else job.consumed + job.window))
+        self._read_on(job)
+        self._emit(e.Trim(job.number, job.first_needed))
+
+    def _read_on(self, job: Job) -> None:
+        """Let the reader go on: a window ahead of the consumer, or, where nobody waits for one, of the workers."""
+        ahead_of = max(job.consumed, job.settled) if self._is_draining else job.consumed
+        self._emit(e.Read(job.number, ahead_of + job.window))
 
     def _enqueue(self, job: Job, *, first: bool = False) -> None:
         if not job.is_queued and job.has_unsent:
@@ -252,7 +266,7 @@ class Machine:
 
     def _on_returned(self, event: e.Returned) -> None:
         batch = self._batch(event.batch)
-        rest = Range(batch.next, batch.stop, is_single=True)
+        rest = Range(batch.next, batch.stop, event.is_single)
         batch.stop = batch.next
         self._send_again(batch.job, rest)
         self._advance(batch)
@@ -263,6 +277,8 @@ class Machine:
             self._close(batch)
         elif self._watched_count:
             self._look_soon()
+        if self._is_draining and not batch.job.is_complete:
+            self._read_on(batch.job)
         self._dispatch()
         self._settle_if_done(batch.job)
 
@@ -288,7 +304,7 @@ class Machine:
     def _try_again(self, job: Job, index: int) -> None:
         pause_s = job.rules.backoff_s * 2 ** (job.tries[index] - 1)
         if pause_s > 0:
-            job.delayed += 1
+            job.delayed.add(index)
             heapq.heappush(self._delayed, (self._now + pause_s, job.number, index))
         else:
             self._send_again(job, Range(index, index + 1, is_single=True))
@@ -397,7 +413,7 @@ class Machine:
     def _on_looked(self, event: e.Looked) -> None:
         self.look_at = None
         idle = 0 if self._queue or any(row.worker is None for row in event.rows) else event.idle_count
-        next_look = UNBOUNDED * 1.0
+        next_look = NEVER
         for row in event.rows:
             batch = self.batches.get(row.batch)
             if batch is None:
@@ -409,12 +425,12 @@ class Machine:
                 self._emit(e.Peek(batch.number, row.worker))
             idle -= self._cut_tail(batch, row, idle)
             next_look = min(next_look, self._watch_running(batch, row))
-        if next_look < UNBOUNDED:
+        if next_look < NEVER:
             self.look_at = self._now + next_look
 
     def _watch_posted(self, batch: Batch) -> float:
         """A batch that nobody has claimed has a time limit to come."""
-        return POOL_LOOK_S * 10 if batch.job.rules.timeout_s is not None else UNBOUNDED
+        return POOL_LOOK_S * 10 if batch.job.rules.timeout_s is not None else NEVER
 
     def _watch_running(self, batch: Batch, row: e.Seen) -> float:
         """Seconds to the next look at a batch that a worker has; a task whose time is over is ended here."""
@@ -423,9 +439,9 @@ class Machine:
         if timeout_s is not None and is_running and row.worker is not None:
             if row.age_s >= timeout_s:
                 self._time_out(batch, row.worker, row.position - 1, timeout_s)
-                return UNBOUNDED
+                return NEVER
             return min(timeout_s - row.age_s, POOL_LOOK_S) if row.age_s < POOL_LOOK_S else timeout_s - row.age_s
-        return POOL_LOOK_S if row.age_s < POOL_LOOK_S else UNBOUNDED
+        return POOL_LOOK_S if row.age_s < POOL_LOOK_S else NEVER
 
     def _time_out(self, batch: Batch, number: int, index: int, timeout_s: float) -> None:
         from phalanx._base.errors import TaskTimeout
@@ -457,7 +473,7 @@ class Machine:
             _, number, index = heapq.heappop(self._delayed)
             job = self.jobs.get(number)
             if job is not None:
-                job.delayed -= 1
+                job.delayed.discard(index)
                 self._send_again(job, Range(index, index + 1, is_single=True))
         for number in [number for number, at in self._grace.items() if at <= self._now]:
             self._grace[number] = self._now + POOL_GRACE_S
@@ -483,7 +499,7 @@ class Machine:
         self._is_draining = True
         for job in self.jobs.values():
             if not job.is_complete:
-                self._emit(e.Read(job.number, UNBOUNDED))
+                self._read_on(job)
 
     def _leave_if_idle(self) -> None:
         if self.state is PoolState.CLOSING and not self.jobs:
@@ -561,7 +577,7 @@ class Machine:
     def _validate_job(self, job: Job) -> None:
         in_flight = sum(batch.stop - batch.next for batch in job.batches.values())
         again = sum(tasks.stop - tasks.start for tasks in job.again)
-        placed = job.settled + in_flight + again + job.delayed
+        placed = job.settled + in_flight + again + len(job.delayed)
         if placed != job.sent:
             raise self._impossible(f"job {job.number}: {job.sent} tasks were sent, {placed} are somewhere")
         if job.is_queued != (job in self._queue):
@@ -569,6 +585,15 @@ class Machine:
         if job.has_unsent and not job.is_queued:
             raise self._impossible(f"job {job.number} waits for nobody")
 
+
+def _without_error(event: e.Event) -> e.Event:
+    """For the history: an exception keeps alive the frames it went through, and so the caller's objects."""
+    if isinstance(event, WITH_ERROR):
+        return replace(event, error=RuntimeError(repr(event.error)))
+    return event
+
+
+WITH_ERROR = (e.Raised, e.Cancelled, e.InitializerFailed, e.StartFailed, e.Ended, e.Terminated)
 
 HANDLERS: dict[type, Callable[[Machine, Any], None]] = {
     e.Submitted: Machine._on_submitted,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from phalanx import _native
 from phalanx._base.limits import POOL_FUNCTION_CACHE_COUNT, POOL_OUTBOX_BYTES, POOL_SLICE_S
 from phalanx._runtime.failures import MaybeEncodingError, pack_failure
-from phalanx._runtime.records import ANSWER, EXHAUSTED, TASKS, Answer, Head, noted_head
+from phalanx._runtime.records import ANSWER, EXHAUSTED, TASKS, Answer, Head, noted_head, read_pickle
 from phalanx.reduction import ForkingPickler
 
 __all__ = ["Ground", "Place", "Worker", "work"]
@@ -125,7 +125,7 @@ class Worker:
                 self._tell(Answer.UNKNOWN_FUNCTION, sequence, pack_failure(error))
                 return
         if items is None:
-            items = _native.decode_items(data, TASKS.size + function_bytes, count, pickle.loads)
+            items = _native.decode_items(data, TASKS.size + function_bytes, count, read_pickle)
         if self._chunks_left is None:
             self._run(row, sequence, function, items, mode)
         else:
