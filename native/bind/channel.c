@@ -62,6 +62,17 @@ static int is_ready(PyObject *object) {
     return 0;
 }
 
+static int check_open(PyObject *object) {
+    if (!is_ready(object)) {
+        return -1;
+    }
+    if (__builtin_expect(as_channel(object)->closed, 0)) {
+        PyErr_Format(PyExc_ValueError, "Queue %R is closed", object);
+        return -1;
+    }
+    return 0;
+}
+
 // -- waiting ---------------------------------------------------------------------------------------------------------
 
 typedef struct {
@@ -188,17 +199,6 @@ static PyObject *report_unpicklable(PyObject *object, PyObject *item) {
     Py_XDECREF(value);
     Py_XDECREF(traceback);
     return result;
-}
-
-static int check_open(PyObject *object) {
-    if (!is_ready(object)) {
-        return -1;
-    }
-    if (__builtin_expect(as_channel(object)->closed, 0)) {
-        PyErr_Format(PyExc_ValueError, "Queue %R is closed", object);
-        return -1;
-    }
-    return 0;
 }
 
 static PyObject *put_object(PyObject *object, PyObject *item, int64_t deadline_ns) {
@@ -348,7 +348,7 @@ static PyObject *put_many(PyObject *object, PyObject *args, PyObject *kwargs) {
 // Takes up to `limit` records into `batch`, waiting for the first. 0, or -1 with an exception.
 static int receive(PyObject *object, uint32_t limit, int64_t deadline_ns, phx_batch *batch) {
     channel_object *self = as_channel(object);
-    if (!is_ready(object)) {
+    if (check_open(object) < 0) {
         return -1;
     }
     for (;;) {
@@ -596,7 +596,7 @@ static PyMethodDef methods[] = {
      "task_done($self)\n--\n\nOne object that was taken is done with. ValueError if there were fewer."},
     {"join", (PyCFunction)(void (*)(void))join, NAMED,
      "join($self, timeout=None)\n--\n\nWait until each object put was reported by task_done; False after `timeout` seconds."},
-    {"close", close_here, METH_NOARGS, "close($self)\n--\n\nNo further put by this object: it raises ValueError."},
+    {"close", close_here, METH_NOARGS, "close($self)\n--\n\nNo further put or get by this object: they raise ValueError."},
     {"_from_handle", from_handle, METH_O | METH_CLASS, NULL},
     {"__reduce__", reduce, METH_NOARGS, NULL},
     {NULL, NULL, 0, NULL},

@@ -6,6 +6,7 @@ thread that a process would have to wait for. What was put is delivered even if 
 
 from __future__ import annotations
 
+from pickle import PicklingError
 from queue import Empty, Full
 
 from phalanx import _native
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
 _ = (Empty, Full)  # programs take them from here
+
+
+REFUSALS = (PicklingError, TypeError, RuntimeError, RecursionError, MemoryError)
+"""What objects and pickle raise to say that something cannot be pickled (RuntimeError: this package's own objects)."""
+
+
+def _was_raised_by_user_code(error: BaseException) -> bool:
+    traceback, name = error.__traceback__, ""
+    while traceback is not None:
+        name = str(traceback.tb_frame.f_globals.get("__name__"))
+        traceback = traceback.tb_next
+    return not name.startswith("phalanx.")
 
 
 class Queue(_native.Channel):
@@ -39,10 +52,21 @@ class Queue(_native.Channel):
         """Nothing to cancel: no process waits for its queues when it ends."""
 
     def _on_queue_feeder_error(self, e: Exception, obj: object) -> None:
-        """For subclasses: `obj` could not be serialised. Called in the thread that called `put`, if it is overridden."""
-        raise e
+        """For subclasses: `obj` could not be serialised. Prints the traceback, as the stdlib's. Called in the thread that put."""
+        import traceback
+
+        traceback.print_exception(e)
 
     def _on_unpicklable(self, error: Exception, obj: object) -> None:
+        """An object that cannot be pickled raises here, in the caller.
+
+        Two exceptions, for the sake of programs written for the stdlib, where nobody hears of either: a subclass that
+        overrides the hook gets it called; and when an object's own code fails while it is pickled, other than by saying
+        that it cannot be, the traceback is printed and the queue goes on.
+        """
+        is_overridden = type(self)._on_queue_feeder_error is not Queue._on_queue_feeder_error
+        if not is_overridden and (isinstance(error, REFUSALS) or not _was_raised_by_user_code(error)):
+            raise error
         self._on_queue_feeder_error(error, obj)
 
     def __class_getitem__(cls, item: Any) -> GenericAlias:
