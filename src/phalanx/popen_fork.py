@@ -5,10 +5,10 @@ from __future__ import annotations
 import atexit
 import os
 import sys
-import threading
+from _thread import allocate_lock
 
-from phalanx import _native, util
-from phalanx._base import lifelines
+from phalanx import _native, process, util
+from phalanx._base import lifelines, logrecords
 from phalanx._base.signals import plain as signal
 
 TYPE_CHECKING = False
@@ -35,7 +35,7 @@ class Popen:
         util._flush_std_streams()
         self.returncode: int | None = None
         self.finalizer: util.Finalize | None = None
-        self._reaping = threading.Lock()
+        self._reaping = allocate_lock()
         self._launch(process_obj)
 
     def duplicate_for_child(self, fd: int) -> int:
@@ -46,6 +46,8 @@ class Popen:
 
     def _launch(self, process_obj: BaseProcess) -> None:
         _native.arena_open()
+        util._open_null_input()
+        logrecords.tell_process_name(process.current_process_name)
         parent_lifeline = lifelines.own()
         ends = lifelines.ends_of_child()
         self.pid = os.fork()
@@ -131,7 +133,7 @@ def _run_forked(process_obj: BaseProcess, ends: tuple[int, int] | None, parent_l
     try:
         lifelines.close_inherited()
         lifelines.keep_in_child(ends)
-        threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
+        refresh_native_id()
         reset_exit_functions()
         reset_signals()
         code = process_obj._bootstrap(parent_sentinel=parent_lifeline)
@@ -146,6 +148,13 @@ def leave(code: int) -> NoReturn:
         util._flush_std_streams()
     finally:
         os._exit(code)
+
+
+def refresh_native_id() -> None:
+    """In a forked child: the main thread has another number in the kernel, which not every interpreter notices."""
+    threads: Any = sys.modules.get("threading")
+    if threads is not None:
+        threads.main_thread()._set_native_id()
 
 
 def reset_exit_functions() -> None:

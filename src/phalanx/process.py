@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import os
 import sys
-import threading
 from _weakrefset import WeakSet
 
 from phalanx import util
@@ -283,7 +282,7 @@ class BaseProcess:
         except BaseException as error:  # noqa: BLE001  # whatever ends the child is told, once
             _print_death(error)
         finally:
-            threading._shutdown()  # type: ignore[attr-defined]
+            _join_threads()
             util.info("process exiting with exitcode %d", exitcode)
             util._flush_std_streams()
         return exitcode
@@ -309,6 +308,13 @@ class BaseProcess:
         util._exiting = False
         util._forget_inherited_finalizers()
         util._run_after_forkers()
+
+
+def _join_threads() -> None:
+    """Wait for the threads that are not daemonic, as a program's end does."""
+    threads: Any = sys.modules.get("threading")
+    if threads is not None:
+        threads._shutdown()
 
 
 def _require(condition: bool, message: str) -> None:

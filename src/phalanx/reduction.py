@@ -137,7 +137,7 @@ def _rebuild_socket(duplicate: Any, family: int, kind: int, proto: int) -> socke
 
 
 def _to_channel(obj: Any, in_band: bool = False) -> tuple[bytes, list[memoryview]]:
-    """The pickle of `obj`, and the buffers of at least `OUT_OF_BAND_BYTES` in it that go into the arena by themselves."""
+    """Who pickles what, the later the stronger: copyreg, what is registered here, what libraries gave the stdlib."""
     file = io.BytesIO()
     buffers: list[memoryview] = []
 

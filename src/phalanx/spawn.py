@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 import sys
-import types
 
 from phalanx import _native, process, util
-from phalanx._base import child_setup, interpreter, start_method
+from phalanx._base import child_setup, interpreter, lifelines, start_method
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from types import ModuleType
     from typing import Any, NoReturn
 
 __all__ = [
@@ -129,7 +129,7 @@ def _main_module() -> dict[str, str]:
 # -- in the child ----------------------------------------------------------------------------------------------------
 
 # Keeps what the module `__main__` was before, which must not be collected.
-old_main_modules: list[types.ModuleType] = []
+old_main_modules: list[ModuleType] = []
 
 
 def spawn_main(pipe_handle: int, parent_pid: int | None = None, tracker_fd: int | None = None) -> NoReturn:
@@ -169,7 +169,8 @@ def _handed_fds(numbers: dict[str, int], inherited_fds: Sequence[int] | None) ->
 
 
 def _adopt_helpers(fds: dict[str, int]) -> None:
-    """The helper processes of the parent serve this one too."""
+    """The helper processes of the parent serve this one too, and the program's first process is the parent's."""
+    lifelines.adopt_root(fds.get("root", fds["parent"]))
     if "tracker" in fds:
         from phalanx import resource_tracker
 
@@ -248,7 +249,7 @@ def _fixup_main_from_path(path: str) -> None:
             module.__dict__.update(runpy.run_path(path, run_name="__mp_main__"))
 
 
-def _run_file(path: str, module: types.ModuleType) -> None:
+def _run_file(path: str, module: ModuleType) -> None:
     """What runpy would do, without loading it, and in the module itself."""
     import io
 
@@ -264,8 +265,8 @@ def _run_file(path: str, module: types.ModuleType) -> None:
 class _NewMain:
     """A module that is `__mp_main__` while it is filled, and `__main__` too once that has gone well."""
 
-    def __enter__(self) -> types.ModuleType:
-        self._module = types.ModuleType("__mp_main__")
+    def __enter__(self) -> ModuleType:
+        self._module = type(sys)("__mp_main__")
         sys.modules["__mp_main__"] = self._module
         return self._module
 

@@ -1,4 +1,7 @@
-"""What the other modules share: the package's logger, finalizers that run at exit, hooks after a fork, descriptors."""
+"""What the other modules share: the package's logger, finalizers that run at exit, hooks after a fork, descriptors.
+
+Loaded into every child, so it does without `threading`, which brings much else.
+"""
 
 from __future__ import annotations
 
@@ -6,14 +9,14 @@ import atexit
 import itertools
 import os
 import sys
-import threading
 import weakref
+from _thread import _local, allocate_lock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import logging
     from collections.abc import Callable, Iterable, Mapping, Sequence
-    from typing import Any
+    from typing import IO, Any
 
 __all__ = [
     "SUBDEBUG",
@@ -164,6 +167,8 @@ def register_after_fork(obj: Any, func: Callable[[Any], object]) -> None:
 
 
 def _run_after_forkers() -> None:
+    if not _afterfork_registry:
+        return
     for (_, _, func), obj in sorted(_afterfork_registry.items(), key=lambda item: item[0][:2]):
         try:
             func(obj)
@@ -175,7 +180,7 @@ class ForkAwareThreadLock:
     """A lock between the threads of one process, which is free in a forked child whoever held it in the parent."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = allocate_lock()
         self.acquire = self._lock.acquire
         self.release = self._lock.release
         register_after_fork(self, ForkAwareThreadLock._at_fork_reinit)
@@ -190,7 +195,7 @@ class ForkAwareThreadLock:
         self._lock.release()
 
 
-class ForkAwareLocal(threading.local):
+class ForkAwareLocal(_local):
     """Thread-local data that is empty in a forked child, and in one that gets it pickled."""
 
     def __init__(self) -> None:
@@ -233,15 +238,10 @@ class Finalize:
         self._pid = os.getpid()
         _finalizer_registry[self._key] = self
 
-    # The defaults keep their values while the interpreter takes the modules apart.
-    def __call__(
-        self,
-        wr: object = None,
-        _registry: dict[tuple[int | None, int], Finalize] = _finalizer_registry,
-        _getpid: Callable[[], int] = os.getpid,
-    ) -> Any:
+    # The default keeps its value while the interpreter takes the modules apart.
+    def __call__(self, wr: object = None, _getpid: Callable[[], int] = os.getpid) -> Any:
         """Call the callback unless that has happened already or in another process; returns what it returned."""
-        if _registry.pop(self._key, None) is None:
+        if _finalizer_registry.pop(self._key, None) is None:
             return None
         callback, args, kwargs = self._callback, self._args, self._kwargs
         self._forget()
@@ -300,12 +300,13 @@ def _call_finalizer(finalizer: Finalize | None) -> None:
         traceback.print_exc()
 
 
+_inherited_finalizers: object = None
+
+
 def _forget_inherited_finalizers() -> None:
-    """In a forked child: only those made since are its own."""
-    pid = os.getpid()
-    for key, finalizer in list(_finalizer_registry.items()):
-        if finalizer._pid != pid:
-            del _finalizer_registry[key]
+    """In a forked child, before it has any of its own. To take them apart would cost it a copy of all their pages."""
+    global _finalizer_registry, _inherited_finalizers
+    _inherited_finalizers, _finalizer_registry = _finalizer_registry, {}
 
 
 _exiting = False
@@ -366,6 +367,19 @@ def close_fds(*fds: int) -> None:
         raise failure
 
 
+_null_input: IO[str] | None = None
+
+
+def _open_null_input() -> None:
+    """Before a fork: have ready what is to be the child's standard input; opening it there would cost each child."""
+    global _null_input
+    if _null_input is None:
+        try:
+            _null_input = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # children take it over
+        except OSError:
+            pass
+
+
 def _close_stdin() -> None:
     """Give this process the null device as its standard input: the terminal's belongs to the parent."""
     if sys.stdin is None:
@@ -374,15 +388,9 @@ def _close_stdin() -> None:
         sys.stdin.close()
     except (OSError, ValueError):
         pass
-    try:
-        fd = os.open(os.devnull, os.O_RDONLY)
-        try:
-            sys.stdin = open(fd, encoding="utf-8", closefd=False)  # noqa: SIM115  # it is to stay open
-        except BaseException:
-            os.close(fd)
-            raise
-    except (OSError, ValueError):
-        pass
+    _open_null_input()
+    if _null_input is not None:
+        sys.stdin = _null_input
 
 
 def _flush_std_streams() -> None:

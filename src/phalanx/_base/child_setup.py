@@ -3,8 +3,6 @@
 Each step is a name, `module:function`, so that it can be handed to a fresh interpreter by any start method.
 """
 
-from importlib import import_module
-
 __all__ = ["register", "run", "steps"]
 
 _steps: list[str] = []
@@ -23,6 +21,8 @@ def steps() -> list[str]:
 
 def run(steps_of_parent: list[str]) -> None:
     """In the child: take the steps, and keep them for its own children."""
+    if steps_of_parent:
+        from importlib import import_module
     for step in steps_of_parent:
         register(step)
         module, _, function = step.partition(":")

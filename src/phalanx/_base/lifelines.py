@@ -9,7 +9,17 @@ import time
 
 from phalanx._base import limits
 
-__all__ = ["close_inherited", "ends_of_child", "exit_code_of", "is_readable", "keep_in_child", "of_child", "own"]
+__all__ = [
+    "adopt_root",
+    "close_inherited",
+    "ends_of_child",
+    "exit_code_of",
+    "is_readable",
+    "keep_in_child",
+    "of_child",
+    "of_root",
+    "own",
+]
 
 # From linux/pidfd.h: the ioctl that tells about a process, and what it tells about one that has been reaped.
 _GET_INFO_TYPE = 0xFF
@@ -20,6 +30,7 @@ _EXIT_STATUS_AT = 60  # mask, cgroup id (8 bytes each), pid, tgid, ppid, 8 ids (
 
 _has_pidfds: bool | None = None
 _own_pid, _own_fd, _own_writer = 0, -1, -1  # another pid means that a fork has made them the parent's
+_root_fd = -1
 
 
 def has_pidfds() -> bool:
@@ -36,15 +47,30 @@ def has_pidfds() -> bool:
 
 def own() -> int:
     """This process's own lifeline, for its children to watch; made once."""
-    global _own_pid, _own_fd, _own_writer
+    global _own_pid, _own_fd, _own_writer, _root_fd
     pid = os.getpid()
     if _own_pid != pid:
+        if _own_pid and _root_fd < 0:  # forked by the first process, whose this is
+            _root_fd = _own_fd
         if has_pidfds():
             _own_fd, _own_writer = os.pidfd_open(pid), -1
         else:
             _own_fd, _own_writer = os.pipe()
         _own_pid = pid
     return _own_fd
+
+
+def of_root() -> int | None:
+    """The lifeline of the program's first process; None in that process itself."""
+    if _root_fd < 0 and _own_pid not in (0, os.getpid()):
+        return _own_fd  # inherited through a fork
+    return _root_fd if _root_fd >= 0 else None
+
+
+def adopt_root(fd: int) -> None:
+    """In a child that is not forked: what its parent has handed over."""
+    global _root_fd
+    _root_fd = fd
 
 
 def close_inherited() -> None:

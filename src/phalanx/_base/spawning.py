@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-import threading
+from _thread import _local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["assert_spawning", "get_spawning_popen", "set_spawning_popen"]
 
-_thread = threading.local()
+_thread = _local()
 
 
 def get_spawning_popen() -> SpawningPopen | None:

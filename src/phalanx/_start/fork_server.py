@@ -7,7 +7,6 @@ import importlib
 import os
 import select
 import sys
-import threading
 import warnings
 
 from phalanx import _native, popen_fork, process, spawn, util
@@ -171,7 +170,7 @@ class Server:
             self._close_all()
             lifelines.keep_in_child(ends)
             signal.signal(signal.SIGINT, self._interrupt_handler)
-            threading.main_thread()._set_native_id()  # type: ignore[attr-defined]
+            popen_fork.refresh_native_id()
             popen_fork.reset_exit_functions()
             code = request.serve()
         except BaseException:  # noqa: BLE001  # the description could not be read: said as the interpreter would

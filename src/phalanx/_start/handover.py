@@ -38,8 +38,8 @@ def write_description(
 
 
 def _helper_fds() -> dict[str, int]:
-    tracker_fd = resource_tracker._resource_tracker.fd_if_running()
-    return {} if tracker_fd is None else {"tracker": tracker_fd}
+    fds = {"tracker": resource_tracker._resource_tracker.fd_if_running(), "root": lifelines.of_root()}
+    return {name: fd for name, fd in fds.items() if fd is not None}
 
 
 def anonymous_file(*parts: Any) -> int:
