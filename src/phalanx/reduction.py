@@ -137,7 +137,7 @@ def _rebuild_socket(duplicate: Any, family: int, kind: int, proto: int) -> socke
 
 
 def _to_channel(obj: Any, in_band: bool = False) -> tuple[bytes, list[memoryview]]:
-    """Who pickles what, the later the stronger: copyreg, what is registered here, what libraries gave the stdlib."""
+    """The pickle of `obj`, and those buffers in it, of `OUT_OF_BAND_BYTES` or more, that go into the arena."""
     file = io.BytesIO()
     buffers: list[memoryview] = []
 
