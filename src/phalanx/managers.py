@@ -32,11 +32,13 @@ from phalanx._managers.proxy import MakeProxyType as MakeProxyType
 from phalanx._managers.proxy import RebuildProxy as RebuildProxy
 from phalanx._managers.server import Server as Server
 from phalanx._managers.server import listener_client as listener_client
+from phalanx._managers.shared_memory import SharedMemoryManager as SharedMemoryManager
+from phalanx._managers.shared_memory import SharedMemoryServer as SharedMemoryServer
 from phalanx._managers.values import Array as Array
 from phalanx._managers.values import Namespace as Namespace
 from phalanx._managers.values import Value as Value
 
-__all__ = ["BaseManager", "BaseProxy", "SyncManager", "Token"]
+__all__ = ["BaseManager", "BaseProxy", "SharedMemoryManager", "SyncManager", "Token"]
 
 
 class SyncManager(BaseManager):

@@ -4,7 +4,7 @@ import os
 
 from phalanx._base import limits
 
-__all__ = ["available_cpus"]
+__all__ = ["available_cpus", "upwards", "words_of"]
 
 
 def available_cpus() -> int:
@@ -45,23 +45,23 @@ def _quotas_of_line(line: str) -> list[int]:
         read, mounts = _quota_v1, [f"{limits.CGROUP_MOUNT}/{controllers}", f"{limits.CGROUP_MOUNT}/cpu"]
     else:
         return []
-    found = (read(mount + folder) for mount in mounts for folder in _upwards(path))
+    found = (read(mount + folder) for mount in mounts for folder in upwards(path))
     return [quota for quota in found if quota is not None]
 
 
-def _upwards(path: str) -> list[str]:
+def upwards(path: str) -> list[str]:
     """`/a/b` gives `/a/b`, `/a` and the root. In a container the path is the host's, and only the root is there."""
     parts = [part for part in path.split("/") if part and part != ".."]
     return ["".join(f"/{part}" for part in parts[:count]) for count in range(len(parts), -1, -1)]
 
 
 def _quota_v2(folder: str) -> int | None:
-    words = _words(f"{folder}/cpu.max")
+    words = words_of(f"{folder}/cpu.max")
     return _rounded_up(words[0], words[1]) if len(words) == 2 else None
 
 
 def _quota_v1(folder: str) -> int | None:
-    quota, period = _words(f"{folder}/cpu.cfs_quota_us"), _words(f"{folder}/cpu.cfs_period_us")
+    quota, period = words_of(f"{folder}/cpu.cfs_quota_us"), words_of(f"{folder}/cpu.cfs_period_us")
     return _rounded_up(quota[0], period[0]) if quota and period else None
 
 
@@ -71,7 +71,8 @@ def _rounded_up(quota_us: str, period_us: str) -> int | None:
     return -(-int(quota_us) // int(period_us))
 
 
-def _words(path: str) -> list[str]:
+def words_of(path: str) -> list[str]:
+    """What a small file of the kernel says; nothing if it cannot be read."""
     try:
         with open(path, encoding="ascii") as file:
             return file.read().split()

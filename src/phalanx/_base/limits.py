@@ -96,3 +96,21 @@ POOL_FUNCTION_CACHE_COUNT = 64
 OUT_OF_BAND_BYTES = 16_384
 """A buffer (numpy, Arrow...) of this size or more goes into the arena by itself and is mapped by the receiver, not copied:
 below it, two copies cost less than a lease and a first touch of other pages."""
+
+SEGMENT_UNCHECKED_BYTES = 16 * 1024 * 1024
+"""A named segment up to this size is reserved without asking how much memory is left: the question costs ten files."""
+
+WATCHER_MESSAGE_MAX_BYTES = 512
+"""POSIX: up to this size the writes of several processes into one pipe do not mix."""
+
+WATCHER_READ_BYTES = 64 * 1024
+"""What the watcher reads at once: all that a pipe holds."""
+
+WATCHER_STOP_TIMEOUT_S = 5.0
+"""How long a watcher that was let go of may take to end; it stays while another process holds its pipe."""
+
+WATCHER_EXIT_TIMEOUT_S = 1.0
+"""The same at a program's end, which must not be held up by a child that lives on."""
+
+WATCHER_POLL_S = 0.005
+"""How often its end is looked for then."""
