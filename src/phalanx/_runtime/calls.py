@@ -18,6 +18,9 @@ class Sink(Protocol):
     def deliver(self, start: int, values: list[Any]) -> None:
         """Results of the tasks from `start` on."""
 
+    def break_off(self, error: BaseException) -> None:
+        """The iterable raised: there will be no more items."""
+
     def fail(self, index: int, error: BaseException) -> None:
         """The task has failed for good."""
 

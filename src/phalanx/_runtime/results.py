@@ -99,7 +99,7 @@ class ApplyResult:
         self._pool = self._callback = self._error_callback = None
         self._is_ready = True
         self._call.is_settled = True
-        self._call.wake()
+        self._shell.wake(self._call)
 
 
 AsyncResult = ApplyResult
@@ -239,8 +239,7 @@ class IMapIterator:
         self.settle()
 
     def _wake(self) -> None:
-        if self._call.waiters:
-            self._call.wake()
+        self._shell.wake(self._call)
 
 
 class IMapUnorderedIterator(IMapIterator):

@@ -101,6 +101,13 @@ class Shell:
         """Have something run in the helper thread, in order."""
         self._callbacks.append(callback)
         self.help().wake()
+        self.stir()
+
+    def wake(self, call: Call) -> None:
+        """Something has come for the call, or it is settled: wake who waits for it."""
+        if call.waiters:
+            call.wake()
+        self.stir()
 
     def run(self, call: Call, event: e.Submitted) -> None:
         """Submit a call and wait until it is settled."""
@@ -201,14 +208,13 @@ class Shell:
 
     def _peek(self, command: e.Peek) -> None:
         self._inbox.append(command)  # only the collector may deliver
-        if self._asleep_until > 0:
-            self.crew.nudge()
+        self.stir()
 
     def _fail(self, command: e.Fail) -> None:
         call = self.calls.get(command.job)
         if call is not None:
             call.sink.fail(command.index, command.error)
-            call.wake()
+            self.wake(call)
 
     def _settle(self, command: e.Settle) -> None:
         call = self.calls.pop(command.job, None)
@@ -325,25 +331,25 @@ class Shell:
     def _wake_all(self) -> None:
         while self._waiters:
             self._wake_one()
-        self.crew.nudge()
+        self.stir()
 
     def _collect_until(self, is_there: Callable[[], bool], deadline: float | None) -> None:
         self._handle_inbox()  # of a collector that was interrupted
-        while not is_there():
-            self.collect(deadline)
-            if deadline is not None and monotonic() >= deadline:
-                return
+        while self.collect(is_there, deadline):
+            pass
 
-    def collect(self, deadline: float | None) -> None:
+    def collect(self, is_enough: Callable[[], bool], deadline: float | None) -> bool:
         """Take and handle what workers have sent, waiting for it until the deadline or the machine's own.
 
-        Only for the holder of the collector's role.
+        False once it is enough, or the deadline has passed. Only for the holder of the collector's role.
         """
-        # Before the machine is asked: a deadline that it gets from now on wakes this thread.
+        # Before anything is looked at: what changes from now on stirs this thread.
         self._asleep_until = FOREVER
-        due = self.machine.deadline
-        until = due if deadline is None else deadline if due is None else min(deadline, due)
         try:
+            if is_enough():
+                return False
+            due = self.machine.deadline
+            until = due if deadline is None else deadline if due is None else min(deadline, due)
             if until is None:
                 self._inbox.extend(self.crew.collect())
             else:
@@ -356,6 +362,12 @@ class Shell:
         self._handle_inbox()
         if due is not None and monotonic() >= due:
             self._be_on_time()
+        return deadline is None or monotonic() < deadline
+
+    def stir(self) -> None:
+        """Something has changed that the collector may be waiting for, and that comes with no record."""
+        if self._asleep_until > 0:
+            self.crew.nudge()
 
     def _handle_inbox(self) -> None:
         inbox = self._inbox
@@ -503,11 +515,14 @@ class Shell:
         elif self._role.acquire(blocking=False):
             try:
                 self._handle_inbox()
-                while self.needs_help and not self._callbacks and not self._waiters:
-                    self.collect(None)
+                while self.collect(self._has_helped_enough, None):
+                    pass
             finally:
                 self._role.release()
                 self._wake_one()
+
+    def _has_helped_enough(self) -> bool:
+        return not self.needs_help or bool(self._callbacks) or bool(self._waiters)
 
     def _has_been_visited(self, visits: int, wait: Callable[[float | None], object]) -> bool:
         """A caller that takes one result after the other keeps the collector's role to itself."""

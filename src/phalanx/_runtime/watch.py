@@ -2,6 +2,7 @@
 
 import os
 import select
+import threading
 
 __all__ = ["Watch"]
 
@@ -11,6 +12,7 @@ class Watch:
 
     def __init__(self) -> None:
         self._bell = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._closing = threading.Lock()  # a number that was closed may be another's descriptor
         self._poller = select.poll()
         self._poller.register(self._bell, select.POLLIN)
         self._numbers: dict[int, int] = {}  # of workers, by their sentinel
@@ -22,11 +24,9 @@ class Watch:
         self.ring()
 
     def ring(self) -> None:
-        if self._bell >= 0:
-            try:
+        with self._closing:
+            if self._bell >= 0:
                 os.eventfd_write(self._bell, 1)
-            except BlockingIOError:  # it has been rung four billion times
-                pass
 
     def wait(self) -> list[int]:
         """Numbers of workers that have ended, each told once; none if it was rung."""
@@ -47,5 +47,6 @@ class Watch:
             pass
 
     def close(self) -> None:
-        bell, self._bell = self._bell, -1
-        os.close(bell)
+        with self._closing:
+            bell, self._bell = self._bell, -1
+            os.close(bell)
