@@ -88,25 +88,44 @@ static uint64_t release_all(const condition_object *self) {
     return depth;
 }
 
-// Keeps the first exception that came while the lock was not to be had.
 typedef struct {
     PyObject *type, *value, *traceback;
 } kept_exception;
 
-static void keep(kept_exception *kept) {
-    if (kept->type == NULL) {
-        PyErr_Fetch(&kept->type, &kept->value, &kept->traceback);
-    } else {
-        PyErr_Clear();
-    }
+static kept_exception fetch(void) {
+    kept_exception kept;
+    PyErr_Fetch(&kept.type, &kept.value, &kept.traceback);
+    return kept;
 }
 
+static void restore(const kept_exception *kept) { PyErr_Restore(kept->type, kept->value, kept->traceback); }
+
+static void drop(const kept_exception *kept) {
+    Py_XDECREF(kept->type);
+    Py_XDECREF(kept->value);
+    Py_XDECREF(kept->traceback);
+}
+
+// Whether the lock is not to be had: its owner has died, or a subclass's method has raised something.
+static bool is_final(const condition_object *self, const kept_exception *raised) {
+    PyObject *owner_died = phx_error_class("OwnerDied");
+    return self->kind == PHX_LOCK_OTHER || owner_died == NULL || PyErr_GivenExceptionMatches(raised->type, owner_died);
+}
+
+// A signal's handler may raise meanwhile: whoever waited must come out with the lock all the same. `kept` is the first
+// such exception.
 static int acquire_once(const condition_object *self, kept_exception *kept) {
     while (phx_lock_enter(self->lock, self->kind) != 0) {
-        if (self->kind == PHX_LOCK_OTHER || PyErr_ExceptionMatches(phx_error_class("OwnerDied"))) {
+        kept_exception raised = fetch();
+        if (is_final(self, &raised)) {
+            restore(&raised);
             return -1;
         }
-        keep(kept);  // a signal's handler has raised: whoever waited must come out with the lock all the same
+        if (kept->type == NULL) {
+            *kept = raised;
+        } else {
+            drop(&raised);
+        }
     }
     return 0;
 }
@@ -201,16 +220,16 @@ static int wait_until(condition_object *self, int64_t deadline_ns) {
     }
     kept_exception kept = {NULL, NULL, NULL};
     if (wait_seated(CONDITION(self), &place, deadline_ns) == PHX_INTERRUPTED) {
-        keep(&kept);
+        kept = fetch();
     }
     bool notified = phx_condition_leave(CONDITION(self), &place);
     if (acquire_all(self, depth, &kept) != 0) {
-        Py_XDECREF(kept.type), Py_XDECREF(kept.value), Py_XDECREF(kept.traceback);
+        drop(&kept);
         return -1;
     }
     pass_on(self, notified, &kept);
     if (kept.type != NULL) {
-        PyErr_Restore(kept.type, kept.value, kept.traceback);
+        restore(&kept);
         return -1;
     }
     return notified;
