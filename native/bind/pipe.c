@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define STORAGE_BYTES 2048  // most records fit: no heap for them
+#define RAW_BYTES 64        // a kind of record: what send_bytes sent, which may be a pickle; PHX_BYTES is a bytes object
 
 typedef struct {
     PyObject_HEAD
@@ -275,6 +276,7 @@ static PyObject *send_bytes(PyObject *object, PyObject *const *args, Py_ssize_t 
         result = bytes == NULL ? NULL : on_stream(object, "_stream_send_bytes", bytes, NULL, NULL);
         Py_XDECREF(bytes);
     } else if (phx_encode_bytes(&part, &encoded) == 0) {
+        encoded.message.kind = RAW_BYTES;
         result = publish(as_pipe(object), &encoded);
     }
 done:
@@ -329,7 +331,29 @@ static int receive(pipe_object *self, phx_batch *batch) {
     }
 }
 
-static PyObject *receive_as(pipe_object *self, PyObject *(*decode)(const phx_message *, int *)) {
+static PyObject *convert(PyObject *object, const char *method, PyObject *item) {
+    PyObject *converted = item == NULL ? NULL : on_stream(object, method, item, NULL, NULL);
+    Py_XDECREF(item);
+    return converted;
+}
+
+// What was sent as an object may be received as bytes (its pickle), and the other way round.
+static PyObject *decode_as(PyObject *object, phx_message *message, bool as_object, int *is_gone) {
+    if (message->kind == RAW_BYTES) {
+        message->kind = PHX_BYTES;
+        PyObject *bytes = phx_decode(message, is_gone);
+        return as_object ? convert(object, "_unpickled", bytes) : bytes;
+    }
+    if (as_object) {
+        return phx_decode(message, is_gone);
+    }
+    if (message->kind == PHX_BYTES) {
+        return convert(object, "_pickled", phx_decode(message, is_gone));
+    }
+    return phx_decode_bytes(message, is_gone);
+}
+
+static PyObject *receive_as(pipe_object *self, bool as_object) {
     _Alignas(8) uint8_t storage[STORAGE_BYTES];
     PyObject *item;
     int is_gone;
@@ -341,7 +365,7 @@ static PyObject *receive_as(pipe_object *self, PyObject *(*decode)(const phx_mes
         is_gone = 0;
         phx_batch_begin(&batch, storage, sizeof storage);
         if (receive(self, &batch) == 0 && phx_batch_next(&batch, &position, &message)) {
-            item = decode(&message, &is_gone);
+            item = decode_as((PyObject *)self, &message, as_object, &is_gone);
         }
         phx_batch_end(&batch);
     } while (item == NULL && is_gone && check_readable(self) == 0);
@@ -360,7 +384,7 @@ static PyObject *recv_object(PyObject *object, PyObject *const *args, Py_ssize_t
     if (!is_attached(as_pipe(object))) {
         return on_stream(object, "_stream_recv", NULL, NULL, NULL);
     }
-    return receive_as(as_pipe(object), phx_decode);
+    return receive_as(as_pipe(object), true);
 }
 
 static PyObject *refuse_long(PyObject *object, PyObject *bytes, Py_ssize_t limit) {
@@ -389,7 +413,7 @@ static PyObject *recv_bytes(PyObject *object, PyObject *const *args, Py_ssize_t 
     if (!is_attached(as_pipe(object))) {
         return on_stream(object, "_stream_recv_bytes", given, NULL, NULL);
     }
-    return refuse_long(object, receive_as(as_pipe(object), phx_decode_bytes), limit);
+    return refuse_long(object, receive_as(as_pipe(object), false), limit);
 }
 
 static PyObject *raise_too_short(PyObject *message) {
@@ -432,7 +456,7 @@ static PyObject *recv_bytes_into(PyObject *object, PyObject *const *args, Py_ssi
     } else if (offset > view.len) {
         raise_value("offset too large");
     } else {
-        PyObject *message = is_attached(as_pipe(object)) ? receive_as(as_pipe(object), phx_decode_bytes)
+        PyObject *message = is_attached(as_pipe(object)) ? receive_as(as_pipe(object), false)
                                                          : on_stream(object, "_stream_recv_bytes", Py_None, NULL, NULL);
         result = copy_into(&view, offset, message);
         Py_XDECREF(message);

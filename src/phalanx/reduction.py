@@ -211,7 +211,10 @@ def recv_handle(conn: HasFileno) -> int:
     """Receive a file descriptor over a connection, which then belongs to the caller."""
     _tell(conn, "_before_receiving_descriptors")
     with _socket_of(conn) as sock:
-        return recvfds(sock, 1)[0]
+        fds = recvfds(sock, 1)
+    if not fds:
+        raise RuntimeError("the data came without a file descriptor")
+    return fds[0]
 
 
 def _socket_of(conn: HasFileno) -> socket.socket:

@@ -49,6 +49,14 @@ class Connection(_native.PipeEnd):
     def _stream_poll(self, timeout: float | None) -> bool:
         return framing.poll_readable(self._descriptor(), timeout)
 
+    @staticmethod
+    def _pickled(obj: Any) -> bytes:
+        return bytes(reduction.ForkingPickler.dumps(obj))
+
+    @staticmethod
+    def _unpickled(message: bytes) -> Any:
+        return reduction.ForkingPickler.loads(message)
+
     def _recv_frame(self, max_bytes: int | None, deadline: float | None = None) -> bytes:
         try:
             return framing.read_frame(self._descriptor(), max_bytes, deadline)

@@ -12,9 +12,12 @@ _PREFIX_BYTES = 4
 
 
 class Entry:
-    """An object and what proxies may do with it."""
+    """An object and what proxies may do with it.
 
-    __slots__ = ("exposed", "key", "method_to_typeid", "obj", "reference_count")
+    References of proxies inside the server are counted apart: objects may hold one another in a ring.
+    """
+
+    __slots__ = ("exposed", "inside_count", "key", "method_to_typeid", "obj", "reference_count")
 
     def __init__(self, obj: Any, exposed: frozenset[str], method_to_typeid: Mapping[str, str]) -> None:
         self.obj = obj
@@ -22,6 +25,7 @@ class Entry:
         self.method_to_typeid = method_to_typeid
         self.key = (id(obj), exposed)
         self.reference_count = 0
+        self.inside_count = 0
 
 
 class ObjectTable:
@@ -55,28 +59,39 @@ class ObjectTable:
         """KeyError for an object that is not, or no longer, here."""
         return self._entries[ident]
 
-    def incref(self, ident: str) -> None:
-        with self._lock:
-            self._entries[ident].reference_count += 1
+    def incref(self, ident: str, *, inside: bool = False) -> None:
+        self._count(ident, 1, inside)
 
-    def decref(self, ident: str) -> None:
+    def decref(self, ident: str, *, inside: bool = False) -> None:
+        self._count(ident, -1, inside)
+
+    def _count(self, ident: str, change: int, inside: bool) -> None:
         with self._lock:
             entry = self._entries[ident]  # keeps the object alive until the lock is free
-            entry.reference_count -= 1
-            if entry.reference_count <= 0:
+            if inside:
+                entry.inside_count += change
+            else:
+                entry.reference_count += change
+            if entry.reference_count <= 0 and entry.inside_count <= 0:
                 del self._entries[ident], self._ident_by_key[entry.key]
 
     def __len__(self) -> int:
-        return len(self._entries)
+        """How many objects proxies outside refer to."""
+        return len(self._referred())
 
     def describe(self) -> str:
-        """One paragraph for each object: ident, references, the beginning of its text."""
-        with self._lock:
-            entries = sorted(self._entries.items())
+        """One paragraph for each of these objects: ident, references, the beginning of its text."""
         return "\n".join(
             f"  {ident}:       refcount={entry.reference_count}\n    {str(entry.obj)[:_REPR_MAX_CHARS]}"
-            for ident, entry in entries
+            for ident, entry in self._referred()
         )
+
+    def _referred(self) -> list[tuple[str, Entry]]:
+        with self._lock:
+            return sorted(
+                ((ident, entry) for ident, entry in self._entries.items() if entry.reference_count > 0),
+                key=lambda item: item[0],
+            )
 
 
 def all_methods(obj: Any) -> list[str]:

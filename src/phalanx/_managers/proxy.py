@@ -77,7 +77,7 @@ class BaseProxy:
 
     def _incref(self) -> None:
         if self._owned_by_manager:
-            process.current_process()._manager_server.objects.incref(self._id)  # type: ignore[attr-defined]
+            process.current_process()._manager_server.objects.incref(self._id, inside=True)  # type: ignore[attr-defined]
             release: Callable[..., None] = _release_in_server
             holder: Any = process.current_process()._manager_server  # type: ignore[attr-defined]
         else:
@@ -186,7 +186,7 @@ def _release(link: Link, ident: str) -> None:
 
 def _release_in_server(server: Any, ident: str) -> None:
     try:
-        server.objects.decref(ident)
+        server.objects.decref(ident, inside=True)
     except KeyError:
         util.debug("decref of an unknown object: %s", ident)
 
