@@ -53,7 +53,7 @@ static phx_bell_status heard(short events) {
 }
 
 phx_bell_status phx_bell_wait(int fd, int64_t deadline_ns) {
-    struct pollfd poller = {.fd = fd, .events = POLLIN};
+    struct pollfd poller = {.fd = fd, .events = POLLIN | POLLRDHUP};
     struct timespec left, *limit = NULL;
     if (deadline_ns != PHX_FOREVER) {
         int64_t ns = deadline_ns - phx_now_ns();
@@ -69,7 +69,7 @@ phx_bell_status phx_bell_wait(int fd, int64_t deadline_ns) {
 }
 
 bool phx_bell_is_gone(int fd) {
-    struct pollfd poller = {.fd = fd, .events = 0};
+    struct pollfd poller = {.fd = fd, .events = POLLRDHUP};
     return poll(&poller, 1, 0) > 0;
 }
 

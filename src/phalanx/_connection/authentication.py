@@ -3,12 +3,16 @@
 A challenge is `#CHALLENGE#{digest}` and random bytes; the answer is `{digest}` and the HMAC of everything behind
 `#CHALLENGE#`; the verdict is `#WELCOME#` or `#FAILURE#`. Peers of the stdlib up to 3.11 know only md5 and no prefix:
 their challenge is 20 bytes long, their answer 16. Nothing is unpickled before both sides are satisfied.
+
+The random bytes of a `Listener`'s or `Client`'s challenge end with a mark that only a process of the same tree, with the
+same key, can tell from random: so both know, without a word more, that they may go on over a pipe of the arena.
 """
 
 import hmac
 import os
 from typing import Protocol
 
+from phalanx import _native
 from phalanx._base.errors import AuthenticationError
 
 __all__ = [
@@ -16,6 +20,8 @@ __all__ = [
     "FAILURE",
     "WELCOME",
     "answer_challenge",
+    "answer_peer",
+    "challenge_peer",
     "create_response",
     "deliver_challenge",
     "verify_response",
@@ -26,6 +32,8 @@ WELCOME = b"#WELCOME#"
 FAILURE = b"#FAILURE#"
 
 _RANDOM_BYTES = 40
+_SLOT_BYTES = 4
+_MARK_BYTES = 16
 _MESSAGE_MAX_BYTES = 256
 _LEGACY_DIGEST = "md5"
 _LEGACY_CHALLENGE_BYTES = 20
@@ -43,20 +51,21 @@ class Messenger(Protocol):
 
 def deliver_challenge(connection: Messenger, authkey: bytes, digest_name: str = "sha256") -> None:
     """Ask the other side to prove that it has the key. AuthenticationError if it does not."""
-    _check_key(authkey)
-    challenge = b"{%s}%s" % (digest_name.encode("ascii"), os.urandom(_RANDOM_BYTES))
-    connection.send_bytes(CHALLENGE + challenge)
-    response = connection.recv_bytes(_MESSAGE_MAX_BYTES)
-    try:
-        verify_response(authkey, challenge, response)
-    except AuthenticationError:
-        connection.send_bytes(FAILURE)
-        raise
-    connection.send_bytes(WELCOME)
+    _deliver(connection, authkey, digest_name, os.urandom(_RANDOM_BYTES))
 
 
 def answer_challenge(connection: Messenger, authkey: bytes) -> None:
     """Prove to the other side that this one has the key. AuthenticationError if it is not satisfied."""
+    answer_peer(connection, authkey)
+
+
+def challenge_peer(connection: Messenger, authkey: bytes) -> None:
+    """`deliver_challenge`, with the mark of this process's tree."""
+    _deliver(connection, authkey, "sha256", _marked_bytes(authkey))
+
+
+def answer_peer(connection: Messenger, authkey: bytes) -> int:
+    """`answer_challenge`; the other side's slot if its challenge had the mark of this process's tree, else 0."""
     _check_key(authkey)
     message = connection.recv_bytes(_MESSAGE_MAX_BYTES)
     if not message.startswith(CHALLENGE):
@@ -67,6 +76,38 @@ def answer_challenge(connection: Messenger, authkey: bytes) -> None:
     connection.send_bytes(create_response(authkey, challenge))
     if connection.recv_bytes(_MESSAGE_MAX_BYTES) != WELCOME:
         raise AuthenticationError("digest sent was rejected")
+    return _slot_of_marked(challenge[-_RANDOM_BYTES:], authkey)
+
+
+def _deliver(connection: Messenger, authkey: bytes, digest_name: str, random: bytes) -> None:
+    _check_key(authkey)
+    challenge = b"{%s}%s" % (digest_name.encode("ascii"), random)
+    connection.send_bytes(CHALLENGE + challenge)
+    response = connection.recv_bytes(_MESSAGE_MAX_BYTES)
+    try:
+        verify_response(authkey, challenge, response)
+    except AuthenticationError:
+        connection.send_bytes(FAILURE)
+        raise
+    connection.send_bytes(WELCOME)
+
+
+def _marked_bytes(authkey: bytes) -> bytes:
+    if not _native.arena_is_open():
+        return os.urandom(_RANDOM_BYTES)
+    front = os.urandom(_RANDOM_BYTES - _SLOT_BYTES - _MARK_BYTES) + _native.slot_self().to_bytes(_SLOT_BYTES, "big")
+    return front + _mark(front, authkey)
+
+
+def _slot_of_marked(random: bytes, authkey: bytes) -> int:
+    if len(random) != _RANDOM_BYTES or not _native.arena_is_open():
+        return 0
+    front, mark = random[:-_MARK_BYTES], random[-_MARK_BYTES:]
+    return int.from_bytes(front[-_SLOT_BYTES:], "big") if hmac.compare_digest(mark, _mark(front, authkey)) else 0
+
+
+def _mark(front: bytes, authkey: bytes) -> bytes:
+    return hmac.digest(authkey, b"phalanx %x " % _native.arena_id() + front, "sha256")[:_MARK_BYTES]
 
 
 def create_response(authkey: bytes, message: bytes) -> bytes:

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
-from phalanx import util
+from phalanx import _native, util
 from phalanx._base import limits
 from phalanx._base.errors import AuthenticationError
 from phalanx._connection import addresses
-from phalanx._connection.authentication import answer_challenge, deliver_challenge
+from phalanx._connection.authentication import answer_peer, challenge_peer
 from phalanx._connection.stream import Connection
 
 __all__ = ["Client", "ConnectionWrapper", "Listener", "SocketClient", "SocketListener", "XmlClient", "XmlListener"]
@@ -84,8 +84,10 @@ class Listener:
     def _authenticate(self, conn: Connection) -> None:
         if self._authkey is not None:
             bounded = _BoundedMessenger(conn, time.monotonic() + limits.HANDSHAKE_TIMEOUT_S)
-            deliver_challenge(bounded, self._authkey)
-            answer_challenge(bounded, self._authkey)
+            challenge_peer(bounded, self._authkey)
+            slot = answer_peer(bounded, self._authkey)
+            if slot:
+                _offer_pipe(conn, slot)
 
     def _open_listener(self) -> "SocketListener":
         if self._listener is None:
@@ -104,8 +106,10 @@ def Client(address: Any, family: str | None = None, authkey: bytes | None = None
     conn = SocketClient(address, family)
     try:
         if authkey is not None:
-            answer_challenge(conn, authkey)
-            deliver_challenge(conn, authkey)
+            is_same_tree = answer_peer(conn, authkey) != 0
+            challenge_peer(conn, authkey)
+            if is_same_tree:
+                _accept_pipe(conn)
     except BaseException:
         conn.close()
         raise
@@ -217,6 +221,33 @@ class _BoundedMessenger:
             return self._conn._recv_frame(maxlength, self._deadline)
         except TimeoutError as error:
             raise AuthenticationError(f"handshake not finished within {limits.HANDSHAKE_TIMEOUT_S} s") from error
+
+
+def _offer_pipe(conn: Connection, slot: int) -> None:
+    """Both sides are of one tree: from here on the messages go through the arena, where it has room."""
+    other = Connection.__new__(Connection)
+    try:
+        conn_end = Connection.__new__(Connection)
+        conn_end._attach_pair(other, True)
+    except MemoryError:
+        conn.send(None)
+        return
+    conn.send(_granted(other, slot))
+    conn._attach(_granted(conn_end, _native.slot_self()))
+
+
+def _granted(end: Connection, slot: int) -> tuple[Any, ...] | None:
+    _native.granting_begin(slot)
+    try:
+        return end._grant()
+    finally:
+        _native.granting_end()
+
+
+def _accept_pipe(conn: Connection) -> None:
+    handles = conn.recv()
+    if handles is not None:
+        conn._attach(handles)
 
 
 def _connection_of(sock: socket.socket) -> Connection:

@@ -54,6 +54,6 @@ def reduce_array(a: "array.array[Any]") -> tuple[Any, ...]:
     return array.array, (a.typecode, a.tobytes())
 
 
-reduction.register(array.array, reduce_array)
-for view_type in (type({}.keys()), type({}.values()), type({}.items())):
-    reduction.register(view_type, rebuild_as_list)
+reduction.ForkingPickler.register(array.array, reduce_array)
+for _view in ({}.keys(), {}.values(), {}.items()):
+    reduction.ForkingPickler.register(type(_view), rebuild_as_list)
