@@ -231,9 +231,9 @@ static int set_item(PyObject *object, Py_ssize_t index, PyObject *value) {
 }
 
 // An index as a position from the start; -1 with an exception for what is no index.
-static int parse_index(const cell_object *self, PyObject *key, Py_ssize_t *index) {
+static int parse_index(const cell_object *self, PyObject *key, const char *complaint, Py_ssize_t *index) {
     if (!PyIndex_Check(key)) {
-        PyErr_SetString(PyExc_TypeError, "indices must be integers");
+        PyErr_SetString(PyExc_TypeError, complaint);
         return -1;
     }
     *index = PyNumber_AsSsize_t(key, PyExc_IndexError);
@@ -351,7 +351,7 @@ static PyObject *get_subscript(PyObject *object, PyObject *key) {
     if (PySlice_Check(key)) {
         return get_slice(self, key);
     }
-    return parse_index(self, key, &index) == 0 ? get_item(object, index) : NULL;
+    return parse_index(self, key, "indices must be integers", &index) == 0 ? get_item(object, index) : NULL;
 }
 
 static int set_subscript(PyObject *object, PyObject *key, PyObject *value) {
@@ -364,7 +364,7 @@ static int set_subscript(PyObject *object, PyObject *key, PyObject *value) {
     if (PySlice_Check(key)) {
         return set_slice(self, key, value);
     }
-    return parse_index(self, key, &index) == 0 ? set_item(object, index, value) : -1;
+    return parse_index(self, key, "indices must be integer", &index) == 0 ? set_item(object, index, value) : -1;
 }
 
 // -- what both have --------------------------------------------------------------------------------------------------

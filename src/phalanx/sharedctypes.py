@@ -1,7 +1,7 @@
 """C values, arrays and structures in shared memory, raw or with a lock: Value, Array, RawValue, RawArray.
 
-Values and arrays of the simple types are the core's own types with a lock beside their data; everything else is a ctypes
-object over a block of the arena, wrapped where it is to have a lock.
+Values and arrays of the simple types are the core's own types with a lock beside their data; everything else is a
+ctypes object over a block of the arena, wrapped where it is to have a lock.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class SynchronizedBase:
 
     def __init__(self, obj: Any, lock: Any = None, ctx: Any = None) -> None:
         self._obj = obj
-        self._lock = lock if lock else _native.RLock()
+        self._lock = lock or _native.RLock()
         self.acquire = self._lock.acquire
         self.release = self._lock.release
 
@@ -250,7 +250,7 @@ class SynchronizedString(SynchronizedArray):
 
 
 class _OverBlock:
-    """What the core's types lack of their wrappers' interface: the ctypes object over the same memory, made when needed."""
+    """What the core's types lack of their wrappers' interface: the ctypes object over the same memory, when needed."""
 
     if TYPE_CHECKING:
 
@@ -277,12 +277,12 @@ class _OverBlock:
         return _type_of_code[self.typecode]
 
 
-class _Cell(_OverBlock, _native.Cell, Synchronized):  # type: ignore[misc]  # the core's methods come first
+class _Cell(_OverBlock, _native.Cell, Synchronized):  # type: ignore[override]  # the core's methods come first
     def __repr__(self) -> str:
         return f"<Synchronized wrapper for {self._obj}>"
 
 
-class _CellArray(_OverBlock, _native.CellArray, SynchronizedArray):  # type: ignore[misc]
+class _CellArray(_OverBlock, _native.CellArray, SynchronizedArray):  # type: ignore[override]
     def _ctype(self) -> Any:
         return _type_of_code[self.typecode] * len(self)
 
@@ -290,6 +290,6 @@ class _CellArray(_OverBlock, _native.CellArray, SynchronizedArray):  # type: ign
         return f"<SynchronizedArray wrapper for {self._obj}>"
 
 
-class _CellString(_CellArray, SynchronizedString):  # type: ignore[misc]
+class _CellString(_CellArray, SynchronizedString):  # type: ignore[override]
     def __repr__(self) -> str:
         return f"<SynchronizedString wrapper for {self._obj}>"

@@ -1,9 +1,11 @@
-"""Locks, semaphores, conditions, events and barriers: the core's types, which live in the arena, are the public ones."""
+"""Locks, semaphores, conditions, events and barriers: the core's types, which live in the arena, are the public ones.
+
+What each does when a process dies is in native/sync/README.md.
+"""
 
 from __future__ import annotations
 
 import threading
-from abc import ABC
 
 from phalanx import _native, process
 from phalanx._native import SEM_VALUE_MAX, Barrier, BoundedSemaphore, Condition, Event, Lock, RLock, Semaphore
@@ -13,12 +15,8 @@ __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock",
 _ = SEM_VALUE_MAX  # programs take it from here
 
 
-class SemLock(ABC):
-    """What locks and semaphores have in common, for `isinstance`: there is nothing to inherit."""
-
-
-for _type in (Lock, RLock, Semaphore):
-    SemLock.register(_type)
+# What locks and semaphores have in common, for `isinstance`: there is nothing to inherit from.
+SemLock = Lock | RLock | Semaphore
 
 
 def _owner_name() -> str:

@@ -43,9 +43,16 @@ def expect_killed(process: Any) -> None:
     process.close()
 
 
-# -- locks -----------------------------------------------------------------------------------------------------------
+# -- locks ------------------------------------------------------------------------------------------------------------
 
-LOCK_STEPS = ["lock.claimed", "lock.acquired", "lock.acquired:50", "lock.releasing", "lock.released", "lock.released:50"]
+LOCK_STEPS = [
+    "lock.claimed",
+    "lock.acquired",
+    "lock.acquired:50",
+    "lock.releasing",
+    "lock.released",
+    "lock.released:50",
+]
 
 
 def use(lock: Any) -> None:
@@ -96,7 +103,7 @@ def test_the_heir_dies_too(choice: str, point: str) -> None:
     assert lock.acquire(timeout=LONG_S)
 
 
-# -- semaphores --------------------------------------------------------------------------------------------------------
+# -- semaphores -------------------------------------------------------------------------------------------------------
 
 
 def take_and_give(semaphore: Semaphore) -> None:
@@ -132,7 +139,7 @@ def answer(semaphore: Semaphore, alive: Semaphore) -> None:
         alive.release()
 
 
-# -- conditions and events ---------------------------------------------------------------------------------------------
+# -- conditions and events --------------------------------------------------------------------------------------------
 
 
 def wait(condition: Condition) -> None:
@@ -177,9 +184,8 @@ def notify(condition: Condition, ready: Semaphore) -> None:
 def test_condition_with_a_dead_notifier() -> None:
     condition, ready = Condition(), Semaphore(0)
     process = start_doomed("condition.notified", notify, condition, ready)
-    with pytest.raises(OwnerDied), condition:
-        ready.release()
-        condition.wait(LONG_S)
+    with pytest.raises(OwnerDied):
+        wait_and_tell(condition, ready, Semaphore(0))
     expect_killed(process)
 
 
@@ -191,7 +197,7 @@ def test_event() -> None:
     expect_killed(process)
 
 
-# -- barriers ----------------------------------------------------------------------------------------------------------
+# -- barriers ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("point", ["barrier.guarded", "barrier.seated", "barrier.waiting"])
@@ -232,7 +238,7 @@ def come_last(barrier: Barrier) -> None:
     barrier.wait()
 
 
-# -- and that these are all ----------------------------------------------------------------------------------------------
+# -- and that these are all -------------------------------------------------------------------------------------------
 
 
 def test_each_named_step_is_tested() -> None:
