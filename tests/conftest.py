@@ -68,14 +68,15 @@ def stop_services() -> None:
 
 
 def make_what_stays() -> None:
-    """What a process makes once and keeps: its arena, and the lifeline that its children watch."""
+    """What a process makes once and keeps: its arena, the lifeline that its children watch, their standard input."""
     try:
-        from phalanx import _native
+        from phalanx import _native, util
         from phalanx._base import lifelines
     except ImportError:
         return
     _native.arena_open()
     lifelines.own()
+    util._open_null_input()
 
 
 def end(pids: list[int]) -> None:

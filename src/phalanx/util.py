@@ -382,7 +382,7 @@ def _open_null_input() -> None:
 
 def _close_stdin() -> None:
     """Give this process the null device as its standard input: the terminal's belongs to the parent."""
-    if sys.stdin is None:
+    if sys.stdin is None or sys.stdin is _null_input:
         return
     try:
         sys.stdin.close()
@@ -417,7 +417,7 @@ def spawnv_passfds(path: str | bytes | os.PathLike[Any], args: Sequence[str | by
     error_reader, error_writer = os.pipe()
     try:
         pid = start(
-            args, [program], True, tuple(sorted(set(passfds))), None, None,
+            args, [program], True, tuple(sorted({*passfds, error_writer})), None, None,
             -1, -1, -1, -1, -1, -1, error_reader, error_writer,
             False, False, -1, None, None, None, -1, None, *_VFORK_ARGUMENT,
         )  # fmt: skip
