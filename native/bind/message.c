@@ -1,7 +1,11 @@
 #include "message.h"
 
+#include "plain.h"
+
 #include <stdlib.h>
 #include <string.h>
+
+#define PLAIN_BYTES 512  // of a container of plain values; a larger one is pickled, which costs little then
 
 static PyObject *dumps, *loads;  // phalanx.reduction registers them
 
@@ -174,7 +178,32 @@ static int encode_pickled(PyObject *result, phx_encoded *encoded) {
     return set_payload(encoded, PHX_PICKLE, PyBytes_AsString(pickled), (size_t)PyBytes_Size(pickled));
 }
 
+// Containers of plain values need no pickler either. 1 if this is one, 0 if it is not, -1 with an exception.
+static int encode_plain(PyObject *object, phx_encoded *encoded) {
+    PyTypeObject *type = Py_TYPE(object);
+    if (type != &PyTuple_Type && type != &PyList_Type && type != &PyDict_Type) {
+        return 0;
+    }
+    phx_plain_writer writer = {.bytes = PyMem_Malloc(PLAIN_BYTES), .capacity = PLAIN_BYTES};
+    if (writer.bytes == NULL) {
+        PyErr_NoMemory();
+        return -1;
+    }
+    phx_plain_result result = phx_plain_write(&writer, object);
+    if (result == PHX_PLAIN_OK) {
+        encoded->plain = writer.bytes;
+        set_payload(encoded, PHX_PLAIN, writer.bytes, writer.used);
+        return 1;
+    }
+    PyMem_Free(writer.bytes);
+    return result == PHX_PLAIN_ERROR ? -1 : 0;
+}
+
 static int encode_other(PyObject *object, phx_encoded *encoded) {
+    int is_plain = encode_plain(object, encoded);
+    if (is_plain != 0) {
+        return is_plain < 0 ? -1 : 0;
+    }
     if (ensure_serializer() < 0) {
         return -1;
     }
@@ -228,6 +257,10 @@ int phx_encode(PyObject *object, phx_encoded *encoded) {
 
 static void forget(phx_encoded *encoded) {
     Py_CLEAR(encoded->keeps);
+    if (encoded->plain != NULL) {
+        PyMem_Free(encoded->plain);
+        encoded->plain = NULL;
+    }
     if (encoded->handles != NULL) {
         free(encoded->handles);
         encoded->handles = NULL;
@@ -319,6 +352,11 @@ static PyObject *decode_text(const phx_message *message, int *is_gone, PyObject 
 
 static PyObject *decode_str(const char *text, Py_ssize_t size) { return PyUnicode_DecodeUTF8(text, size, NULL); }
 
+static PyObject *decode_plain(const phx_message *message) {
+    phx_plain_reader reader = {message->payload, (const uint8_t *)message->payload + message->payload_bytes};
+    return phx_plain_read(&reader, NULL, 0);
+}
+
 PyObject *phx_decode(const phx_message *message, int *is_gone) {
     int64_t integer;
     double floating;
@@ -340,6 +378,8 @@ PyObject *phx_decode(const phx_message *message, int *is_gone) {
         return decode_text(message, is_gone, PyBytes_FromStringAndSize);
     case PHX_STR:
         return decode_text(message, is_gone, decode_str);
+    case PHX_PLAIN:
+        return decode_plain(message);
     case PHX_PICKLE:
         return decode_pickle(message, is_gone);
     default:

@@ -7,7 +7,7 @@
 #include "../channel/channel.h"
 
 // Kinds of records: exact scalars need no pickler. PHX_KIND_LINK is the channel's own.
-enum { PHX_NONE = 2, PHX_TRUE, PHX_FALSE, PHX_INT, PHX_FLOAT, PHX_BYTES, PHX_STR, PHX_PICKLE };
+enum { PHX_NONE = 2, PHX_TRUE, PHX_FALSE, PHX_INT, PHX_FLOAT, PHX_BYTES, PHX_STR, PHX_PICKLE, PHX_PLAIN };
 
 // A message and what keeps its memory alive until it is published.
 typedef struct {
@@ -17,6 +17,7 @@ typedef struct {
         double floating;
     } scalar;
     PyObject *keeps;          // whose memory the payload is
+    uint8_t *plain;           // the payload of a container of plain values
     phx_granting granting;    // handles of pickled objects
     phx_handle *handles;      // all handles, when there are others too
 } phx_encoded;

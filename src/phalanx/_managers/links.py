@@ -35,7 +35,7 @@ class Link:
         free = self._free_connections()
         conn = free.pop() if free else self._connect()
         try:
-            conn.send((ident, method, args, kwds))
+            conn.send((ident, method, args, kwds or None))  # without a dict it needs no pickler
         except OSError:
             conn.close()
             raise

@@ -120,8 +120,8 @@ class Server:
         try:
             ident, methodname, args, kwds = request
             if ident is None:
-                return self._call_own_function(conn, methodname, args, kwds)
-            return self._call_method(conn, ident, methodname, args, kwds)
+                return self._call_own_function(conn, methodname, args, kwds or {})
+            return self._call_method(conn, ident, methodname, args, kwds or {})
         except Exception:  # noqa: BLE001  # the client gets it
             return protocol.TRACEBACK, traceback.format_exc()
 
