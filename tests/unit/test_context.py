@@ -11,7 +11,8 @@ import pytest
 import phalanx
 from phalanx import context as contexts
 from phalanx import reduction
-from phalanx._base import cpus, start_method as choice
+from phalanx._base import cpus
+from phalanx._base import start_method as choice
 
 CLASSES = {
     "fork": ("ForkContext", "ForkProcess"),
@@ -108,7 +109,7 @@ def test_loggers_are_the_packages_own() -> None:
     assert handler.formatter._fmt == "[%(levelname)s/%(processName)s] %(message)s"
 
 
-# -- processors ----------------------------------------------------------------------------------------------------------
+# -- processors --------------------------------------------------------------------------------------------------------
 
 
 def test_cpu_count_is_the_stdlibs(monkeypatch: Any) -> None:

@@ -179,7 +179,7 @@ def test_only_a_child_of_the_server_has_inherited_descriptors() -> None:
     assert forkserver.get_inherited_fds() is None
 
 
-# -- preloading ----------------------------------------------------------------------------------------------------------
+# -- preloading --------------------------------------------------------------------------------------------------------
 
 
 def exit_if_loaded(name: str) -> None:
@@ -221,7 +221,7 @@ def test_a_module_that_cannot_be_preloaded(on_error: str, stdout: str, stderr: s
     assert ("EOFError" in done.stderr) is (on_error == "fail")
 
 
-# -- the owner's end ------------------------------------------------------------------------------------------------------
+# -- the owner's end ---------------------------------------------------------------------------------------------------
 
 KILL_OWNER = """
 import os, signal

@@ -128,7 +128,7 @@ def test_the_main_process_describes_itself() -> None:
     assert phalanx.parent_process() is None
 
 
-# -- while it runs, and when it has ended -------------------------------------------------------------------------------
+# -- while it runs, and when it has ended ------------------------------------------------------------------------------
 
 
 def test_a_running_process_is_an_active_child(start: Any) -> None:
@@ -321,7 +321,7 @@ def test_a_started_process_keeps_nothing_of_its_target(context: Any) -> None:
     child.close()
 
 
-# -- what the child sees -------------------------------------------------------------------------------------------------
+# -- what the child sees -----------------------------------------------------------------------------------------------
 
 
 def tell_about_itself(path: Path) -> None:
@@ -466,7 +466,7 @@ def test_a_daemon_ends_with_the_process_that_started_it(start: Any, tmp_path: Pa
         os.kill(int(pid), 0)
 
 
-# -- signals and event loops of the parent -------------------------------------------------------------------------------
+# -- signals and event loops of the parent -----------------------------------------------------------------------------
 
 
 def tell_signals(path: Path) -> None:
@@ -486,7 +486,7 @@ def test_a_child_inherits_nothing_of_an_event_loop(context: Any, tmp_path: Path)
     assert wait_for_report(tmp_path / "told") == ["True", "-1", "True"]
 
 
-# -- logging -------------------------------------------------------------------------------------------------------------
+# -- logging -----------------------------------------------------------------------------------------------------------
 
 
 def tell_process_name(path: Path, set_up: Any = None) -> None:
@@ -526,7 +526,7 @@ def test_a_factory_of_the_users_goes_on_working_in_a_forked_child(tmp_path: Path
     assert wait_for_report(tmp_path / "told") == ["Logged", "marked"]
 
 
-# -- programs ------------------------------------------------------------------------------------------------------------
+# -- programs ----------------------------------------------------------------------------------------------------------
 
 
 NO_LOGGING_AT_FIRST = """

@@ -45,7 +45,7 @@ def rebuild(text: str) -> str:
     return text
 
 
-# -- pickling ------------------------------------------------------------------------------------------------------------
+# -- pickling ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("obj", [1, "text", [1, (2, {3})], Plain, len, partial(int, "7"), list.append])
@@ -147,7 +147,7 @@ def test_an_endless_structure_is_searched_in_bounded_time() -> None:
         ForkingPickler.dumps(endless)
 
 
-# -- file descriptors ----------------------------------------------------------------------------------------------------
+# -- file descriptors --------------------------------------------------------------------------------------------------
 
 
 def test_descriptors_go_over_a_socket() -> None:

@@ -23,7 +23,7 @@ def run_program(path: Path, source: str, *arguments: str, **options: Any) -> sub
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=LONG_S, **options)
 
 
-# -- the command line ----------------------------------------------------------------------------------------------------
+# -- the command line --------------------------------------------------------------------------------------------------
 
 
 def test_a_child_is_recognised_by_its_command_line() -> None:
@@ -79,7 +79,7 @@ def test_what_cannot_be_pickled_raises_at_start(context: Any, start_method: str)
     assert not child.is_alive()
 
 
-# -- becoming as the parent was ------------------------------------------------------------------------------------------
+# -- becoming as the parent was ----------------------------------------------------------------------------------------
 
 
 def test_preparation_data_holds_what_documentation_promises() -> None:
@@ -171,7 +171,7 @@ def test_a_program_without_a_guard_gets_one_clear_error(method: str, tmp_path: P
     assert "if __name__ == '__main__':" in done.stderr
 
 
-# -- what a child loads --------------------------------------------------------------------------------------------------
+# -- what a child loads ------------------------------------------------------------------------------------------------
 
 WHAT_IS_LOADED = """
 import sys

@@ -27,7 +27,7 @@ def registry() -> Iterator[None]:
     util._finalizer_registry.update(before)
 
 
-# -- finalizers ----------------------------------------------------------------------------------------------------------
+# -- finalizers --------------------------------------------------------------------------------------------------------
 
 
 def test_a_finalizer_is_called_once() -> None:
@@ -88,7 +88,7 @@ def test_a_failing_finalizer_keeps_no_other_from_running(registry: None, capsys:
 def test_wrong_priorities_are_refused() -> None:
     with pytest.raises(ValueError, match="Without object, exitpriority cannot be None"):
         util.Finalize(None, int)
-    with pytest.raises(TypeError, match="Exitpriority .* must be None or int"):
+    with pytest.raises(TypeError, match=r"Exitpriority .* must be None or int"):
         util.Finalize(None, int, exitpriority="high")  # type: ignore[arg-type]
 
 
@@ -117,7 +117,7 @@ def test_inherited_finalizers_are_not_called_in_a_forked_child() -> None:
     assert thing.calls == ["called"]
 
 
-# -- forks ---------------------------------------------------------------------------------------------------------------
+# -- forks -------------------------------------------------------------------------------------------------------------
 
 
 def exit_with_log(log: list[int]) -> None:
@@ -170,7 +170,7 @@ def test_fork_aware_local_data_is_empty_in_the_child(context: Any) -> None:
     assert local.value == 1
 
 
-# -- the temporary folder ------------------------------------------------------------------------------------------------
+# -- the temporary folder ----------------------------------------------------------------------------------------------
 
 
 def exit_if_same(path: str) -> None:
@@ -191,7 +191,7 @@ def test_children_share_the_temporary_folder_and_leave_it(context: Any) -> None:
     util._run_finalizers(-100)
 
 
-# -- programs ------------------------------------------------------------------------------------------------------------
+# -- programs ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_program_inherits_what_it_is_given_and_nothing_else(tmp_path: Path) -> None:
