@@ -13,6 +13,7 @@
 control_part *phx_control;
 
 static int arena_fd = -1;
+static bool is_member;  // mapped, and with a slot: what other threads may rely on
 static phx_file_identity arena_file;
 static pthread_mutex_t private_mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 
@@ -25,13 +26,16 @@ void phx_private_reset(void) {
     private_mutex = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 }
 
-void phx_arena_enter(void) {
+void phx_arena_enter_after(phx_slot_word dead) {
     phx_slot_word self = phx_self();  // first: after an unseen fork it renews the mutex
+    phx_section *lock = &phx_control->header.lock;
     phx_private_lock();
-    if (phx_section_lock(&phx_control->header.lock, self) == PHX_OWNER_DIED) {
+    if ((dead != 0 && phx_section_inherit(lock, dead, self)) || phx_section_lock(lock, self) == PHX_OWNER_DIED) {
         phx_arena_repair();
     }
 }
+
+void phx_arena_enter(void) { phx_arena_enter_after(0); }
 
 void phx_arena_leave(void) {
     phx_section_unlock(&phx_control->header.lock);
@@ -55,7 +59,8 @@ static void forget_caches(arena_header *header) {
 static bool lease_stands(const lease_row *row) {
     const arena_header *header = &phx_control->header;
     return row->state != LEASE_FREE && row->block < header->blocks_carved &&
-           phx_control->blocks[row->block].serial == row->serial;
+           phx_control->blocks[row->block].serial == row->serial &&
+           (row->state == LEASE_SENT || !phx_slot_has_ended(row->holder));
 }
 
 static void recount_leases(arena_header *header) {
@@ -162,6 +167,11 @@ static phx_status fail(int fd, phx_status status) {
     return status;
 }
 
+static phx_status become_member(void) {
+    __atomic_store_n(&is_member, true, __ATOMIC_RELEASE);
+    return PHX_OK;
+}
+
 static phx_status open_new(void) {
     uint64_t bytes = FILE_BYTES;
     int fd = phx_memory_create(&bytes);
@@ -180,7 +190,10 @@ static phx_status open_new(void) {
     lay_out(&phx_control->header, bytes);
     phx_slot_word word;
     status = phx_slot_reserve(&word);
-    return status == PHX_OK ? phx_slot_become(word) : fail(fd, status);
+    if (status == PHX_OK) {
+        status = phx_slot_become(word);
+    }
+    return status == PHX_OK ? become_member() : fail(fd, status);
 }
 
 phx_status phx_arena_open(void) {
@@ -190,7 +203,7 @@ phx_status phx_arena_open(void) {
     return status;
 }
 
-bool phx_arena_is_open(void) { return phx_control != NULL; }
+bool phx_arena_is_open(void) { return __atomic_load_n(&is_member, __ATOMIC_ACQUIRE); }
 
 phx_status phx_arena_attach(int fd, phx_slot_word slot) {
     uint64_t bytes;
@@ -208,7 +221,8 @@ phx_status phx_arena_attach(int fd, phx_slot_word slot) {
     if (phx_load64(&header->magic) != PHX_MAGIC || header->layout != LAYOUT_STAMP) {
         return fail(fd, PHX_LAYOUT);
     }
-    return phx_slot_become(slot);
+    status = phx_slot_become(slot);
+    return status == PHX_OK ? become_member() : fail(fd, status);
 }
 
 int phx_arena_fd(void) {

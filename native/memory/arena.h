@@ -17,6 +17,7 @@ typedef uint32_t phx_slot_word;
 // This process's own word; 0 in a process without an arena. After a fork that no hook has seen the child gets its own.
 phx_slot_word phx_self(void);
 bool phx_slot_is_alive(phx_slot_word slot);
+bool phx_slot_has_ended(phx_slot_word slot);  // its end was noticed: without a system call
 
 // -- the arena as a whole --------------------------------------------------------------------------------------------
 
@@ -83,7 +84,7 @@ void phx_lease_drop(phx_handle handle);
 // out, so that they return if it dies. Between the two, the channel owns them: they go when it goes.
 void phx_leases_address(const phx_handle *handles, uint32_t count, uint32_t channel, uint64_t sequence);
 void phx_leases_sent(const phx_handle *handles, uint32_t count);
-void phx_leases_claim(const phx_handle *handles, uint32_t count);
+uint32_t phx_leases_claim(const phx_handle *handles, uint32_t count);  // how many were there
 
 // -- child blocks ----------------------------------------------------------------------------------------------------
 

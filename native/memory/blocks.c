@@ -38,17 +38,8 @@ phx_status phx_block_approve(uint64_t more_bytes) {
     return PHX_OK;
 }
 
-// Takes `bytes` from [*next, *end), a piece of the file of `refill_bytes` that is renewed when it is used up. What a
-// death in between leaves is a piece of the file that nobody uses: addresses, not memory.
-static uint64_t carve_from(uint64_t *next, uint64_t *end, uint64_t bytes, uint64_t refill_bytes, uint64_t refill_at) {
-    if (*next == *end) {
-        *end = refill_at + refill_bytes;
-        *next = refill_at;
-    }
-    uint64_t offset = *next;
-    *next = offset + bytes;
-    return offset;
-}
+// What is carved from is aligned to its size, and 0 at the beginning.
+static bool is_used_up(uint64_t next, uint64_t whole_bytes) { return (next & (whole_bytes - 1)) == 0; }
 
 static uint64_t grow_file(uint64_t bytes) {
     arena_header *header = &phx_control->header;
@@ -62,11 +53,11 @@ static uint64_t grow_file(uint64_t bytes) {
 
 static uint64_t carve_run(void) {
     arena_header *header = &phx_control->header;
-    uint64_t unit = header->small_next;
-    if (header->small_next == header->small_end && (unit = grow_file(UNIT_BYTES)) == 0) {
-        return 0;
+    uint64_t run = is_used_up(header->small_next, UNIT_BYTES) ? grow_file(UNIT_BYTES) : header->small_next;
+    if (run != 0) {
+        phx_store64(&header->small_next, run + RUN_BYTES);
     }
-    return carve_from(&header->small_next, &header->small_end, RUN_BYTES, UNIT_BYTES, unit);
+    return run;
 }
 
 static phx_status commit_run(uint64_t offset) {
@@ -79,26 +70,28 @@ static phx_status commit_run(uint64_t offset) {
     return PHX_OK;
 }
 
-// Where a block of this class begins that was never used before; 0 when there is no room.
+static uint64_t new_run(void) {
+    uint64_t run = carve_run();
+    return run != 0 && commit_run(run) == PHX_OK ? run : 0;
+}
+
+// Where a block of this class begins that was never used before; 0 when there is no room. What a death in between
+// leaves is a piece of the file that nobody uses: addresses, and a run at most.
 static uint64_t carve(uint32_t size_class) {
     arena_header *header = &phx_control->header;
-    uint64_t bytes = class_bytes(size_class), fresh = 0;
-    if (size_class <= SMALL_CLASS) {
-        if (header->run_next[size_class] == header->run_end[size_class]) {
-            fresh = carve_run();
-            if (fresh == 0 || commit_run(fresh) != PHX_OK) {
-                return 0;
-            }
-        }
-        return carve_from(&header->run_next[size_class], &header->run_end[size_class], bytes, RUN_BYTES, fresh);
+    if (size_class >= UNIT_SHIFT) {
+        return grow_file(class_bytes(size_class));
     }
-    if (size_class < UNIT_SHIFT) {
-        if (header->part_next[size_class] == header->part_end[size_class] && (fresh = grow_file(UNIT_BYTES)) == 0) {
-            return 0;
-        }
-        return carve_from(&header->part_next[size_class], &header->part_end[size_class], bytes, UNIT_BYTES, fresh);
+    bool is_small = size_class <= SMALL_CLASS;
+    uint64_t *next = is_small ? &header->run_next[size_class] : &header->part_next[size_class];
+    uint64_t offset = *next;
+    if (is_used_up(offset, is_small ? RUN_BYTES : UNIT_BYTES)) {
+        offset = is_small ? new_run() : grow_file(UNIT_BYTES);
     }
-    return grow_file(bytes);
+    if (offset != 0) {
+        phx_store64(next, offset + class_bytes(size_class));
+    }
+    return offset;
 }
 
 static phx_status take_fresh(uint32_t size_class, uint32_t *block) {
@@ -160,6 +153,7 @@ static void cool(block_row *row) {
         phx_memory_discard(address, row->committed_bytes);
         phx_unit_unpin(row->offset, class_bytes(row->size_class));
         header->committed_bytes -= row->committed_bytes;
+        header->approved_bytes = least(header->approved_bytes, header->committed_bytes + APPROVAL_BYTES);
         row->committed_bytes = 0;
         row->is_dirty = false;
     }
@@ -236,6 +230,10 @@ static phx_status commit_large(block_row *row, char *address) {
     }
     phx_arena_leave();
     if (status == PHX_OK && phx_memory_commit(address + had, wanted - had) != 0) {
+        phx_arena_enter();  // not there after all: the next to use the block must ask again
+        phx_control->header.committed_bytes -= wanted - had;
+        row->committed_bytes = had;
+        phx_arena_leave();
         status = PHX_NO_MEMORY;
     }
     return status;

@@ -76,9 +76,10 @@ typedef struct {
     uint32_t free_lease;                    // cache
     uint32_t free_block[CLASS_COUNT];       // cache
     uint32_t live_blocks, live_leases;      // cache
-    uint64_t run_next[SMALL_CLASS + 1], run_end[SMALL_CLASS + 1];
-    uint64_t small_next, small_end;         // the present small unit
-    uint64_t part_next[UNIT_SHIFT], part_end[UNIT_SHIFT];  // the present unit of blocks between a run and a unit
+    // Where the next piece is carved from a run, from the small unit, from the unit of blocks between a run and a unit.
+    // Pieces divide what they are carved from, which is aligned to its size: at a multiple of it, it is used up. One word
+    // each, so that a death in between leaves nothing half-moved.
+    uint64_t run_next[SMALL_CLASS + 1], small_next, part_next[UNIT_SHIFT];
     uint64_t data_end;                      // the file behind it is untouched
     uint64_t committed_bytes, warm_bytes;   // cache: real pages; real pages of free large blocks
     uint64_t approved_bytes;                // committed_bytes may grow to here before memory is asked about again
@@ -104,6 +105,7 @@ extern control_part *phx_control;  // NULL: no arena yet
 
 // The private tables' mutex, then the arena's lock, repaired if its owner died.
 void phx_arena_enter(void);
+void phx_arena_enter_after(phx_slot_word dead);  // at once if it is `dead`, known to have ended, that holds the lock
 void phx_arena_leave(void);
 void phx_arena_repair(void);  // inside the lock
 // The private tables alone. Recursive: who is inside the arena may ask for an address.

@@ -35,8 +35,12 @@ phx_status phx_lease_begin(uint32_t block, enum lease_state state, phx_slot_word
     return PHX_OK;
 }
 
-static void leave_channel(lease_row *row) {
-    if (row->state == LEASE_SENT) {
+// The row is the truth and the count its cache: what the row becomes is stored first, in a single store.
+static void leave_channel(lease_row *row, enum lease_state becomes) {
+    bool was_sent = row->state == LEASE_SENT;
+    phx_store32(&row->state, becomes);
+    phx_kill_point("arena.moving");
+    if (was_sent) {
         block_of(row->channel)->sent_count--;
     }
     row->channel = NONE;
@@ -46,8 +50,7 @@ void phx_lease_end(uint32_t lease) {
     arena_header *header = &phx_control->header;
     lease_row *row = row_of(lease);
     uint32_t block = row->block;
-    leave_channel(row);
-    phx_store32(&row->state, LEASE_FREE);
+    leave_channel(row, LEASE_FREE);
     phx_kill_point("arena.releasing");
     row->next = header->free_lease;
     header->free_lease = lease;
@@ -59,9 +62,10 @@ void phx_lease_end(uint32_t lease) {
 
 static void mark_sent(lease_row *row) {
     if (row->state == LEASE_PENDING && row->channel != NONE) {
+        phx_store32(&row->state, LEASE_SENT);
+        phx_kill_point("arena.moving");
         row->holder = NONE;
         block_of(row->channel)->sent_count++;
-        phx_store32(&row->state, LEASE_SENT);
     }
 }
 
@@ -250,11 +254,12 @@ phx_status phx_lease_give(phx_hold *hold, phx_handle *handle) {
 phx_status phx_lease_grant(phx_handle handle, phx_slot_word slot) {
     phx_arena_enter();
     lease_row *row = row_behind(handle);
-    if (row != NULL) {
+    bool is_there = row != NULL && !phx_slot_has_ended(slot);  // nobody would return the lease of one that has ended
+    if (is_there) {
         row->holder = slot;
     }
     phx_arena_leave();
-    return row == NULL ? PHX_STALE : PHX_OK;
+    return is_there ? PHX_OK : PHX_STALE;
 }
 
 phx_status phx_lease_take(phx_handle handle, phx_hold *hold) {
@@ -268,9 +273,8 @@ phx_status phx_lease_take(phx_handle handle, phx_hold *hold) {
         status = note_hold(handle.block, handle.lease, hold);
     }
     if (status == PHX_OK) {
-        leave_channel(row);
         row->holder = phx_self();
-        phx_store32(&row->state, LEASE_HELD);
+        leave_channel(row, LEASE_HELD);
     }
     phx_arena_leave();
     return status;
@@ -278,7 +282,9 @@ phx_status phx_lease_take(phx_handle handle, phx_hold *hold) {
 
 void phx_lease_drop(phx_handle handle) {
     phx_arena_enter();
-    if (row_behind(handle) != NULL) {
+    lease_row *row = row_behind(handle);
+    // A forked child has copies of what its parent was about to send or had received: those are not its own.
+    if (row != NULL && row->state == LEASE_PENDING && row->holder == phx_self()) {
         phx_lease_end(handle.lease);
     }
     phx_arena_leave();
@@ -306,17 +312,19 @@ void phx_leases_sent(const phx_handle *handles, uint32_t count) {
     phx_arena_leave();
 }
 
-void phx_leases_claim(const phx_handle *handles, uint32_t count) {
+uint32_t phx_leases_claim(const phx_handle *handles, uint32_t count) {
+    uint32_t claimed = 0;
     phx_arena_enter();
     for (uint32_t i = 0; i < count; i++) {
         lease_row *row = row_behind(handles[i]);
         if (row != NULL) {
-            leave_channel(row);
             row->holder = phx_self();
-            phx_store32(&row->state, LEASE_PENDING);
+            leave_channel(row, LEASE_PENDING);
+            claimed++;
         }
     }
     phx_arena_leave();
+    return claimed;
 }
 
 // -- forks -----------------------------------------------------------------------------------------------------------
@@ -344,6 +352,10 @@ void phx_leases_adopt_copy(void) {
         free(lease_of);
         lease_of = childs_copy;
         childs_copy = NULL;
+        return;
+    }
+    for (uint32_t ticket = 1; ticket <= ticket_count; ticket++) {  // no memory for the copy: the parent's are not its own
+        lease_of[ticket] = is_held(ticket) ? NONE : lease_of[ticket];
     }
 }
 

@@ -91,8 +91,8 @@ static bool try_reserve(phx_slot_word *slot) {
         slot_row *row = &phx_control->slots[index];
         uint32_t expected = SLOT_FREE;
         if (phx_load_relaxed32(&row->state) == SLOT_FREE && phx_swap_if32(&row->state, &expected, SLOT_RESERVED)) {
-            set_process(row, 0, 0);
-            row->parent = self_page == NULL ? 0 : self_page->word;
+            // An unseen fork's child has no word yet, but its parent's.
+            phx_store32(&row->parent, self_page == NULL || self_page->word == 0 ? word_before : self_page->word);
             *slot = row->word;
             phx_store_relaxed32(&phx_control->header.slot_hint, index);
             return true;
@@ -111,14 +111,17 @@ phx_status phx_slot_reserve(phx_slot_word *slot) {
 }
 
 void phx_slot_set_pid(phx_slot_word slot, int32_t pid) {
-    slot_row *row = row_of(slot);
-    if (phx_control == NULL || slot == 0 || phx_load32(&row->word) != slot) {
+    if (phx_control == NULL || slot == 0) {
         return;
     }
+    slot_row *row = row_of(slot);
+    uint64_t start_time = phx_process_start_time(pid);
+    phx_arena_enter();  // so that it cannot end, and begin anew as another's, in between
     // The child may be writing the same at this moment: the same values.
-    if (phx_load32(&row->state) == SLOT_RESERVED) {
-        set_process(row, pid, phx_process_start_time(pid));
+    if (phx_load32(&row->word) == slot && phx_load32(&row->state) == SLOT_RESERVED) {
+        set_process(row, pid, start_time);
     }
+    phx_arena_leave();
 }
 
 static void end_slot(phx_slot_word slot) {
@@ -127,6 +130,9 @@ static void end_slot(phx_slot_word slot) {
         return;
     }
     phx_leases_end_of_slot(slot);
+    // While it is free: who reserves it must not be taken for the process that is gone.
+    set_process(row, 0, 0);
+    phx_store32(&row->parent, 0);
     uint32_t generation = (slot >> SLOT_BITS) + 1;
     phx_store32(&row->word, ((generation == GENERATION_LIMIT ? 1 : generation) << SLOT_BITS) | SLOT_INDEX(slot));
     phx_store32(&row->state, SLOT_FREE);
@@ -136,10 +142,12 @@ void phx_slot_end(phx_slot_word slot) {
     if (phx_control == NULL || slot == 0) {
         return;
     }
-    phx_arena_enter();
+    phx_arena_enter_after(slot);
     end_slot(slot);
     phx_arena_leave();
 }
+
+bool phx_slot_has_ended(phx_slot_word slot) { return phx_load32(&row_of(slot)->word) != slot; }
 
 bool phx_slot_is_alive(phx_slot_word slot) {
     const slot_row *row = row_of(slot);
@@ -148,7 +156,8 @@ bool phx_slot_is_alive(phx_slot_word slot) {
     }
     int32_t pid = pid_of(row);
     if (pid == 0) {  // a fork under way, whose child nobody has seen yet: it is there while its parent is
-        return row->parent == 0 || row->parent == slot || phx_slot_is_alive(row->parent);
+        phx_slot_word parent = phx_load32(&row->parent);
+        return parent == 0 || parent == slot || phx_slot_is_alive(parent);
     }
     bool alive = phx_process_is_alive(pid, phx_load_relaxed64(&row->start_time));
     return alive && phx_load32(&row->word) == slot;
@@ -179,12 +188,13 @@ uint32_t phx_slots_count(void) {
 
 // The private mutex is held across the fork, so that no other thread changes the leases between copy and fork.
 void phx_fork_prepare(void) {
-    word_of_child = 0;
-    if (phx_control == NULL || phx_self() == 0) {
+    if (phx_control == NULL) {
         return;
     }
+    phx_slot_word self = phx_self();  // first: after an unseen fork it renews the mutex
     phx_private_lock();
-    if (phx_slot_reserve(&word_of_child) != PHX_OK) {
+    word_of_child = 0;  // inside: another thread may be forking
+    if (self == 0 || phx_slot_reserve(&word_of_child) != PHX_OK) {
         word_of_child = 0;
         return;
     }
