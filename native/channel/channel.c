@@ -31,7 +31,8 @@ typedef struct {
     uint32_t items_bell;
     phx_child retiring;  // a segment that the head has left, until it is freed
     uint64_t retiring_end;
-    uint8_t padding_consumers[CACHE_LINE - 56];
+    uint32_t recount;    // a producer died: published_bytes may be wrong
+    uint8_t padding_consumers[CACHE_LINE - 60];
 
     uint64_t maxsize, max_bytes;  // 0: no bound
     uint64_t finished;            // calls of phx_channel_finish
@@ -153,64 +154,130 @@ static uint64_t weight_of(const record *at, record_word word) {
     return word.bytes + weight;
 }
 
+// The tail itself last: a consumer frees a segment once the tail is out of it.
 static void move_tail_to(channel *self, phx_child next) {
-    self->tail_segment = next.offset;
+    phx_store64(&self->tail_segment, next.offset);
+    phx_kill_point("channel.moving");
     phx_store64(&self->tail, next.offset + sizeof(segment));
 }
 
-// A producer died: walk over what it had published, count it.
-static void repair_tail(channel *self) {
+// A producer died: walk over what it had published, count it. What it had not published goes back before anybody else's
+// record gets that number, or its leases would be taken for sent.
+static phx_status repair_tail(channel *self) {
     for (;;) {
         const record *at = phx_address(self->tail);
+        if (at == NULL) {
+            return PHX_NO_MEMORY;
+        }
         record_word word = read_word(at);
         if (word.bytes == 0) {
-            return;
+            break;
         }
         if (word.kind == PHX_KIND_LINK) {
             move_tail_to(self, read_link(at).next);
-        } else if (at->sequence == (uint32_t)self->published) {
-            self->published_bytes += weight_of(at, word);
-            phx_store64(&self->published, self->published + 1);
-            phx_store64(&self->tail, self->tail + word.bytes);
-        } else {  // counted already
-            phx_store64(&self->tail, self->tail + word.bytes);
+            continue;
         }
+        if (at->sequence == (uint32_t)phx_load64(&self->published)) {
+            phx_store64(&self->published, phx_load64(&self->published) + 1);
+        }
+        phx_store64(&self->tail, self->tail + word.bytes);
     }
+    phx_store32(&self->recount, 1);
+    phx_arena_sweep();
+    return PHX_OK;
 }
 
-static void lock_producers(channel *self) {
-    if (phx_section_lock(&self->producers, phx_self()) == PHX_OWNER_DIED) {
-        repair_tail(self);
+// PHX_OK with the lock. PHX_INTERRUPTED and PHX_NO_MEMORY without it.
+static phx_status lock_section(phx_section *section, phx_patience patience) {
+    phx_slot_word self = phx_self();
+    if (patience == PHX_SPINNING) {
+        return phx_section_try(section, self) ? PHX_OK : phx_section_spin(section, self);
     }
+    return patience == PHX_SLEEPING ? phx_section_sleep(section, self) : phx_section_lock(section, self);
 }
 
-// A consumer died: free the segment that it had left, correct the count from the number of the record at the head.
-static void repair_head(const phx_hold *hold, channel *self) {
+static phx_status lock_producers(channel *self, phx_patience patience) {
+    phx_status status = lock_section(&self->producers, patience);
+    if (status == PHX_OWNER_DIED && (status = repair_tail(self)) != PHX_OK) {
+        phx_section_abandon(&self->producers);
+    }
+    return status;
+}
+
+// The segment that the head has left is freed, unless the tail is still in it: then whoever linked the next one has died
+// there, or is just moving on.
+static void retire(const phx_hold *hold, channel *self) {
     phx_child retiring = self->retiring;
-    if (retiring.serial != 0) {
-        if (self->head < retiring.offset || self->head >= self->retiring_end) {
-            phx_child_free(hold, retiring);
+    uint64_t tail = phx_load64(&self->tail);
+    if (tail >= retiring.offset && tail < self->retiring_end) {
+        if (lock_producers(self, PHX_PATIENT) != PHX_OK) {
+            return;  // it goes with the channel
         }
-        self->retiring = (phx_child){0};
+        phx_section_unlock(&self->producers);
     }
-    const record *at = phx_address(self->head);
-    if (read_word(at).bytes != 0) {
-        int32_t short_by = (int32_t)(at->sequence - (uint32_t)self->taken);
-        phx_store64(&self->taken, self->taken + (uint64_t)(int64_t)short_by);
-        return;
-    }
-    lock_producers(self);  // repairs that side too: then all that was published has been taken, if none was added
-    if (read_word(at).bytes == 0) {
-        phx_store64(&self->taken, self->published);
-        self->taken_bytes = self->published_bytes;
-    }
-    phx_section_unlock(&self->producers);
+    phx_child_free(hold, retiring);
+    self->retiring = (phx_child){0};
 }
 
-static void lock_consumers(const phx_hold *hold, channel *self) {
-    if (phx_section_lock(&self->consumers, phx_self()) == PHX_OWNER_DIED) {
-        repair_head(hold, self);
+// Sets what consumers count from what waits between head and tail. Both locks are held.
+static phx_status count_waiting(channel *self) {
+    uint64_t count = 0, bytes = 0, offset = self->head;
+    for (;;) {
+        const record *at = phx_address(offset);
+        if (at == NULL) {
+            return PHX_NO_MEMORY;
+        }
+        record_word word = read_word(at);
+        if (word.bytes == 0) {
+            break;
+        }
+        bool is_link = word.kind == PHX_KIND_LINK;
+        offset = is_link ? read_link(at).next.offset + sizeof(segment) : offset + word.bytes;
+        count += !is_link;
+        bytes += is_link ? 0 : weight_of(at, word);
     }
+    phx_store64(&self->taken_bytes, self->published_bytes - bytes);
+    phx_store64(&self->taken, phx_load64(&self->published) - count);
+    phx_store32(&self->recount, 0);
+    return PHX_OK;
+}
+
+// A consumer died: free the segment that it had left. A consumer or a producer died: count anew.
+static phx_status repair_head(const phx_hold *hold, channel *self) {
+    bool has_left = self->head < self->retiring.offset || self->head >= self->retiring_end;
+    if (self->retiring.serial != 0 && has_left) {
+        retire(hold, self);
+    }
+    self->retiring = (phx_child){0};
+    phx_status status = lock_producers(self, PHX_PATIENT);
+    if (status == PHX_OK) {
+        status = count_waiting(self);
+        phx_section_unlock(&self->producers);
+    }
+    return status;
+}
+
+static phx_status lock_consumers(const phx_hold *hold, channel *self, phx_patience patience) {
+    phx_status status = lock_section(&self->consumers, patience);
+    if (status == PHX_OWNER_DIED || (status == PHX_OK && phx_load_relaxed32(&self->recount) != 0)) {
+        status = repair_head(hold, self);
+        if (status != PHX_OK) {
+            phx_section_abandon(&self->consumers);
+        }
+    }
+    return status;
+}
+
+// Counts are exact again after a death that nobody has come across yet. Whether there was one.
+static bool settle(const phx_hold *hold, channel *self) {
+    if (phx_section_is_orphaned(&self->producers) && lock_producers(self, PHX_PATIENT) == PHX_OK) {
+        phx_section_unlock(&self->producers);
+    }
+    bool was_wrong = phx_load32(&self->recount) != 0 || phx_section_is_orphaned(&self->consumers);
+    if (was_wrong && lock_consumers(hold, self, PHX_PATIENT) == PHX_OK) {
+        phx_section_unlock(&self->consumers);
+    }
+    return was_wrong;
 }
 
 // -- put -------------------------------------------------------------------------------------------------------------
@@ -226,12 +293,16 @@ static size_t exact_bytes(const phx_message *message) {
 
 static bool has_room(const channel *self, uint64_t bytes) {
     // A consumer's count may be behind (it died): then there seems to be less room, never more.
-    uint64_t waiting = self->published - phx_load64(&self->taken);
-    if (self->maxsize != 0 && (int64_t)waiting >= (int64_t)self->maxsize) {
+    int64_t waiting = (int64_t)(phx_load64(&self->published) - phx_load64(&self->taken));
+    if (self->maxsize != 0 && waiting >= (int64_t)self->maxsize) {
         return false;
     }
-    uint64_t waiting_bytes = self->published_bytes - phx_load64(&self->taken_bytes);
-    return self->max_bytes == 0 || waiting_bytes == 0 || (int64_t)(waiting_bytes + bytes) <= (int64_t)self->max_bytes;
+    // One record has room whatever it weighs, and also when a death has left the bytes miscounted.
+    if (self->max_bytes == 0 || waiting <= 0) {
+        return true;
+    }
+    uint64_t waiting_bytes = phx_load64(&self->published_bytes) - phx_load64(&self->taken_bytes);
+    return (int64_t)(waiting_bytes + bytes) <= (int64_t)self->max_bytes;
 }
 
 static void publish(record *at, uint32_t bytes, phx_kind kind, bool spilled, uint16_t slack) {
@@ -241,27 +312,30 @@ static void publish(record *at, uint32_t bytes, phx_kind kind, bool spilled, uin
     phx_store64(&at->word, word);  // pairs: record-published
 }
 
-static phx_status grow(const phx_hold *hold, channel *self) {
+static phx_status grow(const phx_hold *hold, channel *self, const segment *here) {
     segment *next;
     phx_status status = new_segment(hold, SEGMENT_BYTES, &next);
     if (status != PHX_OK) {
         return status;
     }
     phx_kill_point("channel.grown");
-    const segment *here = phx_address(self->tail_segment);
     link_body body = {.next = next->self, .here = here->self, .here_end = here->end};
     record *link = phx_address(self->tail);
-    link->sequence = (uint32_t)self->published;
+    link->sequence = (uint32_t)phx_load64(&self->published);
     link->handle_count = link->buffer_count = 0;
     memcpy(link + 1, &body, sizeof body);
     publish(link, LINK_BYTES, PHX_KIND_LINK, false, 0);
+    phx_kill_point("channel.linked");
     move_tail_to(self, next->self);
     return PHX_OK;
 }
 
-static bool fits(const channel *self, uint32_t bytes) {
+static phx_status make_room(const phx_hold *hold, channel *self, uint32_t bytes) {
     const segment *here = phx_address(self->tail_segment);
-    return self->tail + bytes + LINK_BYTES <= here->end;
+    if (here == NULL) {
+        return PHX_NO_MEMORY;
+    }
+    return self->tail + bytes + LINK_BYTES <= here->end ? PHX_OK : grow(hold, self, here);
 }
 
 static void write_body(record *at, const phx_message *message) {
@@ -287,36 +361,39 @@ static phx_status put_one(const phx_hold *hold, channel *self, const phx_message
     if (!has_room(self, bytes + message->weight)) {
         return PHX_TIMED_OUT;
     }
-    if (!fits(self, bytes)) {
-        phx_status status = grow(hold, self);
-        if (status != PHX_OK) {
-            return status;
-        }
+    phx_status status = make_room(hold, self, bytes);
+    if (status != PHX_OK) {
+        return status;
     }
-    record *at = phx_address(self->tail);
-    at->sequence = (uint32_t)self->published;
+    uint64_t number = phx_load64(&self->published), tail = self->tail;
+    record *at = phx_address(tail);
+    at->sequence = (uint32_t)number;
     at->handle_count = message->handle_count;
     at->buffer_count = message->buffer_count;
     write_body(at, message);
     ((record *)((char *)at + bytes))->word = 0;
-    phx_leases_address(message->handles, message->handle_count, hold->block, self->published);
+    phx_leases_address(message->handles, message->handle_count, hold->block, number);
     phx_kill_point("channel.written");
     publish(at, bytes, message->kind, message->spilled, (uint16_t)(bytes - exact));
     phx_kill_point("channel.published");
-    phx_store64(&self->tail, self->tail + bytes);
-    self->published_bytes += bytes + message->weight;
-    phx_store64(&self->published, self->published + 1);
+    phx_store64(&self->published_bytes, self->published_bytes + bytes + message->weight);
+    phx_store64(&self->published, number + 1);  // a consumer may have done that already
+    phx_kill_point("channel.counted");
+    phx_store64(&self->tail, tail + bytes);
     return PHX_OK;
 }
 
 // Rings came while the one that was woken had not looked yet: who leaves something behind wakes the next.
-static void hand_on(uint32_t *bell, bool there_is_more) {
-    if ((phx_load_relaxed32(bell) & 1) != 0 && there_is_more) {
+static void hand_on(uint32_t *bell, bool (*is_ready)(const channel *), const channel *self) {
+    if ((phx_load_relaxed32(bell) & 1) != 0 && is_ready(self)) {
         ring(bell, 1);
     }
 }
 
-static bool has_items(const channel *self) { return phx_load64(&self->published) != phx_load64(&self->taken); }
+static bool has_items(const channel *self) {
+    uint64_t taken = phx_load64(&self->taken);
+    return (int64_t)(phx_load64(&self->published) - taken) > 0;
+}
 static bool has_space(const channel *self) { return has_room(self, sizeof(record)); }
 
 static void note_sent(const phx_message *messages, uint32_t count) {
@@ -328,23 +405,42 @@ static void note_sent(const phx_message *messages, uint32_t count) {
     }
 }
 
-phx_status phx_channel_put(const phx_hold *hold, const phx_message *messages, uint32_t count, uint32_t *done) {
-    channel *self = shared(hold);
+static phx_status put_locked(const phx_hold *hold, channel *self, const phx_message *messages, uint32_t count,
+                             uint32_t *done) {
     phx_status status = PHX_OK;
-    lock_producers(self);
     phx_kill_point("channel.put_locked");
-    for (*done = 0; *done < count; ++*done) {
+    while (status == PHX_OK && *done < count) {
         status = put_one(hold, self, &messages[*done]);
-        if (status != PHX_OK) {
-            break;
-        }
+        *done += status == PHX_OK;
     }
+    return status;
+}
+
+phx_status phx_channel_put_by(const phx_hold *hold, const phx_message *messages, uint32_t count, uint32_t *done,
+                              phx_patience patience) {
+    channel *self = shared(hold);
+    *done = 0;
+    phx_status status = lock_producers(self, patience);
+    if (status != PHX_OK) {
+        return status;
+    }
+    status = put_locked(hold, self, messages, count, done);
     phx_section_unlock(&self->producers);
     if (*done > 0) {
         note_sent(messages, *done);
         ring(&self->items_bell, (int)*done);
-        hand_on(&self->space_bell, status == PHX_OK && has_space(self));
+        hand_on(&self->space_bell, has_space, self);
+    } else if (status == PHX_TIMED_OUT && settle(hold, self) && has_space(self)) {
+        return PHX_INTERRUPTED;  // it had seemed full, because a consumer died before it had counted
     }
+    return status;
+}
+
+phx_status phx_channel_put(const phx_hold *hold, const phx_message *messages, uint32_t count, uint32_t *done) {
+    phx_status status;
+    do {
+        status = phx_channel_put_by(hold, messages, count, done, PHX_PATIENT);
+    } while (status == PHX_INTERRUPTED);
     return status;
 }
 
@@ -407,56 +503,98 @@ static void follow_link(const phx_hold *hold, channel *self, const record *link)
     self->retiring = body.here;
     phx_store64(&self->head, body.next.offset + sizeof(segment));
     phx_kill_point("channel.retiring");
-    phx_child_free(hold, body.here);
-    self->retiring = (phx_child){0};
+    retire(hold, self);
+}
+
+// The record at the head, behind all links.
+static phx_status find_record(const phx_hold *hold, channel *self, const record **at, record_word *word) {
+    for (;;) {
+        *at = phx_address(self->head);
+        if (*at == NULL) {
+            return PHX_NO_MEMORY;
+        }
+        *word = read_word(*at);
+        if (word->kind != PHX_KIND_LINK) {
+            return word->bytes == 0 ? PHX_TIMED_OUT : PHX_OK;
+        }
+        follow_link(hold, self, *at);
+    }
+}
+
+// What the record carries is this process's from here on. False if it is gone: its sender died before it was safe.
+static bool claim(const record *at) {
+    const phx_handle *handles = (const phx_handle *)(at + 1);
+    uint32_t count = at->handle_count;
+    if (count == 0) {
+        return true;
+    }
+    bool is_whole = phx_leases_claim(handles, count) == count;
+    phx_kill_point("channel.claimed");
+    for (uint32_t i = 0; !is_whole && i < count; i++) {
+        phx_lease_drop(handles[i]);
+    }
+    return is_whole;
+}
+
+// Its producer may not have come to count the record, and may be dead: who has taken it may rely on its being counted.
+static void count_published(channel *self) {
+    uint64_t number = self->taken;
+    if (phx_load64(&self->published) == number) {
+        phx_swap_if64(&self->published, &number, number + 1);
+    }
 }
 
 static phx_status take_one(const phx_hold *hold, channel *self, phx_batch *batch) {
-    const record *at = phx_address(self->head);
-    record_word word = read_word(at);
-    while (word.kind == PHX_KIND_LINK) {
-        follow_link(hold, self, at);
-        at = phx_address(self->head);
-        word = read_word(at);
+    for (;;) {
+        const record *at;
+        record_word word;
+        phx_status status = find_record(hold, self, &at, &word);
+        if (status != PHX_OK) {
+            return status;
+        }
+        if (!make_room_in(batch, word.bytes)) {
+            return PHX_NO_MEMORY;
+        }
+        memcpy(batch->bytes + batch->used, at, word.bytes);
+        uint64_t weight = weight_of(at, word);
+        bool is_whole = claim(at);
+        count_published(self);
+        phx_store64(&self->head, self->head + word.bytes);
+        phx_kill_point("channel.taken");
+        phx_store64(&self->taken_bytes, self->taken_bytes + weight);
+        phx_store64(&self->taken, self->taken + 1);
+        if (is_whole) {
+            batch->used += word.bytes;
+            batch->count++;
+            return PHX_OK;
+        }
+        phx_channel_finish(hold);  // nobody else will
     }
-    if (word.bytes == 0) {
-        return PHX_TIMED_OUT;
-    }
-    if (!make_room_in(batch, word.bytes)) {
-        return PHX_NO_MEMORY;
-    }
-    memcpy(batch->bytes + batch->used, at, word.bytes);
-    if (at->handle_count > 0) {
-        phx_leases_claim((const phx_handle *)(at + 1), at->handle_count);
-        phx_kill_point("channel.claimed");
-    }
-    uint64_t weight = weight_of(at, word);
-    phx_store64(&self->head, self->head + word.bytes);
-    phx_kill_point("channel.taken");
-    phx_store64(&self->taken_bytes, self->taken_bytes + weight);
-    phx_store64(&self->taken, self->taken + 1);
-    batch->used += word.bytes;
-    batch->count++;
-    return PHX_OK;
 }
 
-phx_status phx_channel_take(const phx_hold *hold, uint32_t limit, phx_batch *batch) {
+phx_status phx_channel_take_by(const phx_hold *hold, uint32_t limit, phx_batch *batch, phx_patience patience) {
     channel *self = shared(hold);
-    phx_status status = PHX_OK;
     uint32_t before = batch->count;
-    lock_consumers(hold, self);
+    phx_status status = lock_consumers(hold, self, patience);
+    if (status != PHX_OK) {
+        return status;
+    }
     phx_kill_point("channel.take_locked");
     while (status == PHX_OK && batch->count - before < limit) {
         status = take_one(hold, self, batch);
     }
     phx_section_unlock(&self->consumers);
     uint32_t taken = batch->count - before;
+    ring(&self->space_bell, taken == 0 ? 1 : (int)taken);  // one that was gone has left room too
     if (taken > 0) {
-        ring(&self->space_bell, (int)taken);
-        hand_on(&self->items_bell, has_items(self));
+        hand_on(&self->items_bell, has_items, self);
         return PHX_OK;  // what stopped it will stop the next call too
     }
     return status;
+}
+
+phx_status phx_channel_take(const phx_hold *hold, uint32_t limit, phx_batch *batch) {
+    return phx_channel_take_by(hold, limit, batch, PHX_PATIENT);
 }
 
 // -- waiting ---------------------------------------------------------------------------------------------------------
@@ -511,6 +649,11 @@ uint64_t phx_channel_size(const phx_hold *hold) {
     uint64_t taken = phx_load64(&self->taken);
     int64_t waiting = (int64_t)(phx_load64(&self->published) - taken);
     return waiting > 0 ? (uint64_t)waiting : 0;
+}
+
+uint64_t phx_channel_exact_size(const phx_hold *hold) {
+    settle(hold, shared(hold));
+    return phx_channel_size(hold);
 }
 
 uint64_t phx_channel_maxsize(const phx_hold *hold) { return shared(hold)->maxsize; }

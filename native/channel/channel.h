@@ -40,10 +40,23 @@ bool phx_batch_next(const phx_batch *batch, size_t *position, phx_message *messa
 
 phx_status phx_channel_new(uint64_t maxsize, uint64_t max_bytes, phx_hold *channel);
 
-// Puts as many of `count` messages as there is room for; how many in *done. PHX_OK if all. Never waits.
+// How to wait for the producers' or consumers' lock while another process is inside: it is there for a microsecond, unless
+// it was stopped or has died. PHX_INTERRUPTED then: nothing was done, and the caller may let go of the interpreter, run
+// signal handlers, look at the clock, and call again.
+typedef enum {
+    PHX_PATIENT,   // sleeps as long as it takes
+    PHX_SPINNING,  // gives up after a short spin
+    PHX_SLEEPING,  // gives up after a slice of sleep, or a signal
+} phx_patience;
+
+// Puts as many of `count` messages as there is room for; how many in *done. PHX_OK if all. Never waits for room.
 phx_status phx_channel_put(const phx_hold *channel, const phx_message *messages, uint32_t count, uint32_t *done);
-// Takes up to `limit` records. PHX_TIMED_OUT when there is none. Never waits.
+phx_status phx_channel_put_by(const phx_hold *channel, const phx_message *messages, uint32_t count, uint32_t *done,
+                              phx_patience patience);
+// Takes up to `limit` records. PHX_TIMED_OUT when there is none. Never waits for one. A record that lost what it carries with
+// its sender is passed over.
 phx_status phx_channel_take(const phx_hold *channel, uint32_t limit, phx_batch *batch);
+phx_status phx_channel_take_by(const phx_hold *channel, uint32_t limit, phx_batch *batch, phx_patience patience);
 
 // Spin while there is nothing to take (nothing but looking: with the GIL held a short one is right); whether there is now.
 bool phx_channel_spin_items(const phx_hold *channel, int64_t limit_ns);
@@ -52,7 +65,8 @@ bool phx_channel_spin_space(const phx_hold *channel, int64_t limit_ns);
 phx_status phx_channel_wait_items(const phx_hold *channel, int64_t deadline_ns);
 phx_status phx_channel_wait_space(const phx_hold *channel, int64_t deadline_ns);
 
-uint64_t phx_channel_size(const phx_hold *channel);
+uint64_t phx_channel_size(const phx_hold *channel);        // without a lock: after a death it may be behind for a while
+uint64_t phx_channel_exact_size(const phx_hold *channel);  // looks after the dead first
 uint64_t phx_channel_maxsize(const phx_hold *channel);
 bool phx_channel_is_full(const phx_hold *channel);
 
