@@ -62,12 +62,23 @@ static int is_ready(PyObject *object) {
     return 0;
 }
 
+// A queue class says with which error (`_closed_error`, an exception).
+static void raise_closed(PyObject *object) {
+    PyObject *error = PyObject_GetAttrString(object, "_closed_error");
+    if (error != NULL) {
+        PyErr_SetObject((PyObject *)Py_TYPE(error), error);
+        Py_DECREF(error);
+        return;
+    }
+    PyErr_Format(PyExc_ValueError, "Queue %R is closed", object);
+}
+
 static int check_open(PyObject *object) {
     if (!is_ready(object)) {
         return -1;
     }
     if (__builtin_expect(as_channel(object)->closed, 0)) {
-        PyErr_Format(PyExc_ValueError, "Queue %R is closed", object);
+        raise_closed(object);
         return -1;
     }
     return 0;

@@ -85,6 +85,16 @@ class SimpleQueue(_native.Channel):
     def __init__(self, *, ctx: object = None) -> None:
         super().__init__()
 
+    @property
+    def _closed_error(self) -> OSError:
+        return OSError("handle is closed")
+
+    def empty(self) -> bool:
+        """Whether nothing is waiting; OSError once closed."""
+        if self.closed:
+            raise self._closed_error
+        return super().empty()
+
     def __class_getitem__(cls, item: Any) -> GenericAlias:
         from types import GenericAlias
 
