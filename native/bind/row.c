@@ -183,6 +183,22 @@ static PyObject *free_row(PyObject *object, PyObject *index) {
     Py_RETURN_NONE;
 }
 
+static PyObject *free_if_released(PyObject *object, PyObject *index) {
+    unsigned long number = PyLong_AsUnsignedLong(index);
+    if (number == (unsigned long)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    phx_row *row = row_at((rows_object *)object, number);
+    if (row == NULL) {
+        return NULL;
+    }
+    bool is_released = phx_row_look(row).released;
+    if (is_released) {
+        phx_row_free(row);
+    }
+    return PyBool_FromLong(is_released);
+}
+
 // -- what a worker does ----------------------------------------------------------------------------------------------
 
 static PyObject *claim(PyObject *object, PyObject *args) {
@@ -483,6 +499,8 @@ static PyMethodDef methods[] = {
     {"look", look, METH_O, "look(row)\n--\n\n(sequence, worker or -1, released, position, end, started_ns)."},
     {"cut", cut, METH_VARARGS, "cut(row, sequence, keep)\n--\n\nEnd the batch at `keep` at the earliest; where it ends now."},
     {"peek", peek, METH_O, "peek(worker)\n--\n\n(sequence, first, count, bytes) of its outbox; None while it changes."},
+    {"free_if_released", free_if_released, METH_O,
+     "free_if_released(row)\n--\n\nFree the row if its holder is done with it; whether it was."},
     {"free", free_row, METH_O, "free(row)\n--\n\nThe batch is answered, its holder gone or done."},
     {"claim", claim, METH_VARARGS, "claim(row, sequence, worker)\n--\n\nTrue if the batch is now this worker's."},
     {"release", release, METH_O, "release(row)\n--\n\nThis worker is done with the row."},

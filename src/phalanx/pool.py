@@ -30,6 +30,8 @@ RUN = "RUN"
 CLOSE = "CLOSE"
 TERMINATE = "TERMINATE"
 
+UNKNOWN_PACE = e.Pace()  # until the shell knows the function
+
 
 def mapstar(args: tuple[Any, ...]) -> list[Any]:
     """`map` of a function and iterables given as one tuple, as a list."""
@@ -114,7 +116,9 @@ class Pool:
         result = ApplyResult(self)
         call, event = self._prepare_one(result, func, args, kwds, rules)
         self._shell.run(call, event)
-        return result.get()
+        if result._error is not None:
+            raise result._error
+        return result._value
 
     def apply_async(
         self,
@@ -161,7 +165,7 @@ class Pool:
         checked = _make_rules(rules) if rules else e.PLAIN_RULES
         number = self._shell.number()
         call = result._call = Call(number, func, mode, items, result, chunk or 1, checked)
-        event = e.Submitted(number, len(items), not window, chunk, window, rules=checked)
+        event = e.Submitted(number, len(items), not window, UNKNOWN_PACE, chunk, window, checked)
         return call, event
 
     def _submit(self, result: ApplyResult, call: Call, event: e.Submitted) -> None:

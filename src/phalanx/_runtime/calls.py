@@ -72,6 +72,9 @@ class Call:
             return f"{name}()"
         return f"{name}() of item {index}"
 
+    def is_over(self) -> bool:
+        return self.is_settled
+
     def wake(self) -> None:
         """Wake all who wait for this call."""
         while self.waiters:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Crew", "Outbox"]
 
 KIND_TASKS = 1
+NO_FAULTS: list[tuple[int, BaseException]] = []
 
 
 class Outbox(NamedTuple):
@@ -61,6 +62,7 @@ class Crew:
         self._places: dict[int, int] = {}  # of a worker, by its number
         self.processes: dict[int, Any] = {}
         self._put_count = 0
+        self._faults: list[tuple[int, BaseException]] = []
         self.functions = Functions(children_run_main=children_can_run_main(_start_method(context)))
         self.collect: Callable[..., list[Any]] = self._results.get_many
 
@@ -172,8 +174,9 @@ class Crew:
         row = flight.row
         if row < 0:
             return
-        _, worker, is_released, _, _, _ = self._rows.look(row)
-        if is_released or flight.is_orphan:
+        if self._rows.free_if_released(row):
+            self._free_rows.append(row)
+        elif flight.is_orphan:
             self._rows.free(row)
             self._free_rows.append(row)
         else:
@@ -204,18 +207,19 @@ class Crew:
             data, *buffers = record
             ANSWERS[data[0]](shell, data, buffers)
 
-    @staticmethod
-    def decode(data: Any, offset: int, count: int) -> tuple[list[Any], list[tuple[int, BaseException]]]:
-        """The results in a record, and which of them (by index) could not be rebuilt and why."""
-        faults: list[tuple[int, BaseException]] = []
+    def decode(self, data: Any, offset: int, count: int) -> tuple[list[Any], list[tuple[int, BaseException]]]:
+        """The results in a record, and which of them (by index) could not be rebuilt and why. For the collector."""
+        values = _native.decode_items(data, offset, count, self._load)
+        if not self._faults:
+            return values, NO_FAULTS
+        faults, self._faults = self._faults, []
+        return values, faults
 
-        def loads(pickled: bytes, index: int) -> Any:
-            try:
-                return pickle.loads(pickled)
-            except Exception as error:  # noqa: BLE001  # whatever rebuilding raises is that task's error
-                faults.append((index, error))
-
-        return _native.decode_items(data, offset, count, loads), faults
+    def _load(self, pickled: bytes, index: int) -> Any:
+        try:
+            return pickle.loads(pickled)
+        except Exception as error:  # noqa: BLE001  # whatever rebuilding raises is that task's error
+            self._faults.append((index, error))
 
     # -- looking -----------------------------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 Indices are those of a job's tasks, ranges are [start, stop). `error` is whatever the shell wants to give to the caller.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeAlias
 
@@ -92,9 +92,9 @@ class Submitted:
     job: int
     count: int
     complete: bool
+    pace: Pace
     chunk: int = 0
     window: int = 0
-    pace: Pace = field(default_factory=Pace)
     rules: Rules = PLAIN_RULES
 
 

@@ -1,7 +1,7 @@
 """What the machine knows of one job: ranges of tasks, how large a batch should be, how often a task was tried."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import ceil
 
 from phalanx._base.limits import (
@@ -10,7 +10,7 @@ from phalanx._base.limits import (
     POOL_BATCH_MAX_COUNT,
     POOL_BATCH_S,
 )
-from phalanx._runtime.events import Pace, Rules, Submitted
+from phalanx._runtime.events import Submitted
 
 __all__ = ["Batch", "Job", "Range"]
 
@@ -41,41 +41,47 @@ class Range:
     is_single: bool = False
 
 
-@dataclass(slots=True)
 class Job:
     """One job. Every task is unread, unsent, in `again`, delayed, in flight, or settled."""
 
-    number: int
-    supplied: int
-    is_complete: bool
-    chunk: int
-    window: int
-    pace: Pace
-    rules: Rules
-    sent: int = 0
-    settled: int = 0
-    consumed: int = 0
-    growth: int = 1
-    is_queued: bool = False
-    again: deque[Range] = field(default_factory=deque)
-    delayed: set[int] = field(default_factory=set)
-    tries: dict[int, int] = field(default_factory=dict)
-    batches: dict[int, Batch] = field(default_factory=dict)
-    cancelled: set[int] = field(default_factory=set)
+    __slots__ = (
+        "again",
+        "chunk",
+        "consumed",
+        "delayed_count",
+        "growth",
+        "is_complete",
+        "is_queued",
+        "number",
+        "pace",
+        "rules",
+        "sent",
+        "settled",
+        "supplied",
+        "window",
+    )
 
-    @classmethod
-    def from_event(cls, event: Submitted) -> "Job":
-        job = cls(
-            event.job, event.count, event.complete, event.chunk or 1, event.window, event.pace, event.rules
-        )
-        if event.pace.task_ns is not None:
-            job.growth = max(1, int(BATCH_NS / max(event.pace.task_ns, 1.0)) // POOL_BATCH_GROWTH)
-        return job
+    def __init__(self, event: Submitted) -> None:
+        self.number = event.job
+        self.supplied = event.count  # items that are there
+        self.is_complete = event.complete  # and there will be no more
+        self.chunk = event.chunk or 1
+        self.window = event.window
+        self.pace = event.pace
+        self.rules = event.rules
+        self.sent = 0  # tasks that have been in a batch
+        self.settled = 0
+        self.consumed = 0  # results that the consumer has taken
+        self.delayed_count = 0  # tasks that wait for the pause before their next try to pass
+        task_ns = event.pace.task_ns
+        self.growth = 1 if task_ns is None else int(BATCH_NS / POOL_BATCH_GROWTH / (task_ns + 1.0)) + 1
+        self.is_queued = False
+        self.again: deque[Range] | None = None  # tasks that were sent and have to be sent again; first in the queue
 
     @property
     def is_single(self) -> bool:
         """One task and no more to come."""
-        return self.is_complete and self.supplied == 1
+        return self.supplied == 1 and self.is_complete
 
     @property
     def is_settled(self) -> bool:
@@ -85,40 +91,34 @@ class Job:
     def has_unsent(self) -> bool:
         return self.sent < self.supplied or bool(self.again)
 
-    @property
-    def first_needed(self) -> int:
-        """The first task whose item may have to be sent (again)."""
-        starts = [batch.next for batch in self.batches.values()]
-        starts += [tasks.start for tasks in self.again]
-        starts += self.delayed
-        return min(starts, default=self.sent)
+    def send_again(self, tasks: Range) -> None:
+        if self.again is None:
+            self.again = deque()
+        self.again.append(tasks)
 
     def take(self, crew: int) -> Range | None:
         """The next tasks to be sent, as many as one batch should have; None when there are none."""
         if self.again:
-            return self._take_again(crew)
-        left = self.supplied - self.sent
+            return self._take_again(self.again, crew)
+        start, left = self.sent, self.supplied - self.sent
         if left <= 0:
             return None
-        start = self.sent
         self.sent += min(left, self._size(left, crew))
         return Range(start, self.sent)
 
-    def _take_again(self, crew: int) -> Range:
-        first = self.again[0]
+    def _take_again(self, again: deque[Range], crew: int) -> Range:
+        first = again[0]
         left = first.stop - first.start
         size = 1 if first.is_single else min(left, self._size(left, crew))
         if size >= left:
-            return self.again.popleft()
+            return again.popleft()
         first.start += size
         return Range(first.start - size, first.start, first.is_single)
 
     def _size(self, left: int, crew: int) -> int:
         """Tasks for one batch: about BATCH_S of work, less where the rest must be spread over the crew."""
-        if left == 1:
-            return 1
         task_ns = self.pace.task_ns
-        if task_ns is None:
+        if left == 1 or task_ns is None:
             return self.chunk
         task_ns = max(task_ns, 1.0)
         wanted = min(BATCH_NS / task_ns, self.growth, POOL_BATCH_MAX_COUNT)
@@ -129,17 +129,8 @@ class Job:
     def learn(self, count: int, elapsed_ns: int) -> None:
         """`count` tasks of this job took `elapsed_ns`."""
         self.pace.learn(elapsed_ns / count)
-        self.growth = max(self.growth, count * POOL_BATCH_GROWTH)
-
-    def is_tried_again(self, index: int, error: BaseException, *, by_exception: bool) -> bool:
-        """Whether a task that failed with `error` is run once more; counts the try."""
-        if self.rules.retries == 0 or (by_exception and not isinstance(error, self.rules.retry_on)):
-            return False
-        tries = self.tries.get(index, 0)
-        if tries >= self.rules.retries:
-            return False
-        self.tries[index] = tries + 1
-        return True
+        if count * POOL_BATCH_GROWTH > self.growth:
+            self.growth = count * POOL_BATCH_GROWTH
 
     def keep_for_cut(self, batch: Batch, position: int) -> int:
         """The first chunk border of the batch at or behind `position`."""

@@ -112,6 +112,8 @@ class Machine:
         self._watched_count = 0
         self._queue: deque[Job] = deque()
         self._delayed: list[tuple[float, int, int]] = []  # a heap: when, job, task
+        self._tries: dict[int, dict[int, int]] = {}  # how often tasks have failed, by job
+        self._cancelled: set[tuple[int, int]] = set()  # job, task
         self._grace: dict[int, float] = {}  # when a doomed worker's time is over
         self._starts: deque[float] = deque()  # when a worker is to be started again
         self._failures: deque[float] = deque()  # when a worker failed to start
@@ -131,10 +133,11 @@ class Machine:
 
     def handle(self, event: e.Event, now: float) -> list[e.Command]:
         """What is to be done about an event, in this order. Raises ImpossibleError for one that cannot happen."""
-        self.history.append((now, _without_error(event)))
+        kind = type(event)
+        self.history.append((now, _without_error(event) if kind in WITH_ERROR else event))
         self._now = now
         commands = self._commands = []
-        HANDLERS[type(event)](self, event)
+        HANDLERS[kind](self, event)
         return commands
 
     @property
@@ -168,11 +171,16 @@ class Machine:
         if self.state is not PoolState.RUNNING:
             self._emit(e.Abandon(event.job, self.error or RuntimeError("Pool not running")))
             return
-        job = self.jobs[event.job] = Job.from_event(event)
+        job = self.jobs[event.job] = Job(event)
         if job.window:
             self._emit(e.Read(job.number, job.window))
-        self._enqueue(job)
-        self._settle_if_done(job)
+        if job.is_single and not self._queue and len(self.batches) < POOL_SINGLES_AHEAD_COUNT:
+            job.sent = 1
+            self._post(job, 0, 1)
+        elif job.supplied:
+            self._enqueue(job)
+        elif job.is_complete:
+            self._settle_if_done(job)
 
     def _on_supplied(self, event: e.Supplied) -> None:
         job = self.jobs.get(event.job)
@@ -189,7 +197,14 @@ class Machine:
             return
         job.consumed = event.count
         self._read_on(job)
-        self._emit(e.Trim(job.number, job.first_needed))
+        self._emit(e.Trim(job.number, self._first_needed(job)))
+
+    def _first_needed(self, job: Job) -> int:
+        """The first task whose item may have to be sent (again)."""
+        starts = [batch.next for batch in self.batches.values() if batch.job is job]
+        starts += [tasks.start for tasks in job.again or ()]
+        starts += [index for _, number, index in self._delayed if number == job.number]
+        return min(starts, default=job.sent)
 
     def _read_on(self, job: Job) -> None:
         """Let the reader go on: a window ahead of the consumer, or, where nobody waits for one, of the workers."""
@@ -216,35 +231,42 @@ class Machine:
                 self._queue.popleft()
                 job.is_queued = False
             else:
-                self._post(job, tasks)
+                self._post(job, tasks.start, tasks.stop)
 
-    def _post(self, job: Job, tasks: Range) -> None:
-        self._last_batch += 1
-        is_watched = tasks.stop - tasks.start > 1 or job.rules.timeout_s is not None
-        batch = Batch(self._last_batch, job, tasks.start, tasks.stop, tasks.start, self._now, is_watched)
-        self.batches[batch.number] = job.batches[batch.number] = batch
+    def _post(self, job: Job, start: int, stop: int) -> None:
+        self._last_batch = number = self._last_batch + 1
+        is_watched = stop - start > 1 or job.rules.timeout_s is not None
+        self.batches[number] = Batch(number, job, start, stop, start, self._now, is_watched)
         if is_watched:
             self._watched_count += 1
             self._look_soon()
-        self._emit(e.Post(batch.number, job.number, tasks.start, tasks.stop))
+        self._commands.append(e.Post(number, job.number, start, stop))
 
     def _settle_if_done(self, job: Job) -> None:
-        if job.is_settled and self.jobs.pop(job.number, None) is not None:
-            self._emit(e.Settle(job.number))
+        if job.is_complete and job.settled >= job.supplied and self.jobs.pop(job.number, None) is not None:
+            self._forget(job)
+            self._commands.append(e.Settle(job.number))
             self._leave_if_idle()
+
+    def _forget(self, job: Job) -> None:
+        """The job has ended: so has what was noted of its tasks."""
+        if job.rules.retries:
+            self._tries.pop(job.number, None)
+        if self._cancelled:
+            self._cancelled = {each for each in self._cancelled if each[0] != job.number}
 
     # -- answers -----------------------------------------------------------------------------------------------------
 
     def _on_ran(self, event: e.Ran) -> None:
         batch = self._batch(event.batch)
-        if not batch.next == event.start <= event.stop <= batch.stop:
-            raise self._impossible(f"results of [{event.start}, {event.stop}) for {batch}")
+        start, stop = event.start, event.stop
+        if not batch.next == start <= stop <= batch.stop:
+            raise self._impossible(f"results of [{start}, {stop}) for {batch}")
         job = batch.job
-        count = event.stop - event.start
-        batch.next = event.stop
-        job.settled += count
-        if count and event.elapsed_ns:
-            job.learn(count, event.elapsed_ns)
+        batch.next = stop
+        job.settled += stop - start
+        if event.elapsed_ns and stop > start:
+            job.learn(stop - start, event.elapsed_ns)
         self._advance(batch)
 
     def _on_raised(self, event: e.Raised) -> None:
@@ -279,32 +301,39 @@ class Machine:
             self._look_soon()
         if self._is_draining and not batch.job.is_complete:
             self._read_on(batch.job)
-        self._dispatch()
+        if self._queue:
+            self._dispatch()
         self._settle_if_done(batch.job)
 
     def _close(self, batch: Batch) -> None:
         del self.batches[batch.number]
-        del batch.job.batches[batch.number]
         self._watched_count -= batch.is_watched
-        self._emit(e.CloseBatch(batch.number))
+        self._commands.append(e.CloseBatch(batch.number))
 
     def _send_again(self, job: Job, tasks: Range) -> None:
         if tasks.start < tasks.stop:
-            job.again.append(tasks)
+            job.send_again(tasks)
             self._enqueue(job, first=True)
 
     def _fail(self, job: Job, index: int, error: BaseException, *, by_exception: bool) -> None:
         """A task has failed: it is tried again, or settled with the error."""
-        if index not in job.cancelled and job.is_tried_again(index, error, by_exception=by_exception):
+        if job.rules.retries and self._is_tried_again(job, index, error, by_exception=by_exception):
             self._try_again(job, index)
         else:
             job.settled += 1
             self._emit(e.Fail(job.number, index, error))
 
+    def _is_tried_again(self, job: Job, index: int, error: BaseException, *, by_exception: bool) -> bool:
+        if (job.number, index) in self._cancelled or (by_exception and not isinstance(error, job.rules.retry_on)):
+            return False
+        tries = self._tries.setdefault(job.number, {})
+        tries[index] = tries.get(index, 0) + 1
+        return tries[index] <= job.rules.retries
+
     def _try_again(self, job: Job, index: int) -> None:
-        pause_s = job.rules.backoff_s * 2 ** (job.tries[index] - 1)
+        pause_s = job.rules.backoff_s * 2 ** (self._tries[job.number][index] - 1)
         if pause_s > 0:
-            job.delayed.add(index)
+            job.delayed_count += 1
             heapq.heappush(self._delayed, (self._now + pause_s, job.number, index))
         else:
             self._send_again(job, Range(index, index + 1, is_single=True))
@@ -314,8 +343,8 @@ class Machine:
         job = self.jobs.get(event.job)
         if job is None:
             return
-        job.cancelled.add(event.index)
-        if not job.batches:
+        self._cancelled.add((event.job, event.index))
+        if not any(batch.job is job for batch in self.batches.values()):
             self._abandon(job, event.error)
 
     # -- workers -----------------------------------------------------------------------------------------------------
@@ -473,7 +502,7 @@ class Machine:
             _, number, index = heapq.heappop(self._delayed)
             job = self.jobs.get(number)
             if job is not None:
-                job.delayed.discard(index)
+                job.delayed_count -= 1
                 self._send_again(job, Range(index, index + 1, is_single=True))
         for number in [number for number, at in self._grace.items() if at <= self._now]:
             self._grace[number] = self._now + POOL_GRACE_S
@@ -533,11 +562,12 @@ class Machine:
 
     def _abandon(self, job: Job, error: BaseException) -> None:
         del self.jobs[job.number]
-        for batch in list(job.batches.values()):
+        for batch in [batch for batch in self.batches.values() if batch.job is job]:
             self._close(batch)
         if job.is_queued:
             self._queue.remove(job)
             job.is_queued = False
+        self._forget(job)
         self._emit(e.Abandon(job.number, error))
         self._leave_if_idle()
 
@@ -569,15 +599,15 @@ class Machine:
         watched = sum(batch.is_watched for batch in self.batches.values())
         if watched != self._watched_count:
             raise self._impossible(f"{watched} batches are watched, {self._watched_count} were counted")
-        if sum(len(job.batches) for job in self.jobs.values()) != len(self.batches):
+        if any(batch.job is not self.jobs.get(batch.job.number) for batch in self.batches.values()):
             raise self._impossible("a batch belongs to no job")
         if self.state is PoolState.OVER and (self.jobs or self.workers or self.batches):
             raise self._impossible("the pool is over and not empty")
 
     def _validate_job(self, job: Job) -> None:
-        in_flight = sum(batch.stop - batch.next for batch in job.batches.values())
-        again = sum(tasks.stop - tasks.start for tasks in job.again)
-        placed = job.settled + in_flight + again + len(job.delayed)
+        in_flight = sum(batch.stop - batch.next for batch in self.batches.values() if batch.job is job)
+        again = sum(tasks.stop - tasks.start for tasks in job.again or ())
+        placed = job.settled + in_flight + again + job.delayed_count
         if placed != job.sent:
             raise self._impossible(f"job {job.number}: {job.sent} tasks were sent, {placed} are somewhere")
         if job.is_queued != (job in self._queue):
@@ -586,14 +616,12 @@ class Machine:
             raise self._impossible(f"job {job.number} waits for nobody")
 
 
-def _without_error(event: e.Event) -> e.Event:
+def _without_error(event: Any) -> e.Event:
     """For the history: an exception keeps alive the frames it went through, and so the caller's objects."""
-    if isinstance(event, WITH_ERROR):
-        return replace(event, error=RuntimeError(repr(event.error)))
-    return event
+    return replace(event, error=RuntimeError(repr(event.error)))  # type: ignore[no-any-return]
 
 
-WITH_ERROR = (e.Raised, e.Cancelled, e.InitializerFailed, e.StartFailed, e.Ended, e.Terminated)
+WITH_ERROR = frozenset((e.Raised, e.Cancelled, e.InitializerFailed, e.StartFailed, e.Ended, e.Terminated))
 
 HANDLERS: dict[type, Callable[[Machine, Any], None]] = {
     e.Submitted: Machine._on_submitted,

@@ -97,9 +97,9 @@ class ApplyResult:
 
     def _finish(self) -> None:
         self._pool = self._callback = self._error_callback = None
-        self._is_ready = True
-        self._call.is_settled = True
-        self._shell.wake(self._call)
+        call = self._call
+        self._is_ready = call.is_settled = True
+        self._shell.wake(call)
 
 
 AsyncResult = ApplyResult

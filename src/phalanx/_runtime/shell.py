@@ -111,18 +111,19 @@ class Shell:
 
     def run(self, call: Call, event: e.Submitted) -> None:
         """Submit a call and wait until it is settled."""
-        token = object()
-        self._attending.add(token)  # from here on this thread collects: no need to wake the helper
+        self._attending.add(call)  # from here on this thread collects: no need to wake the helper
         try:
             self.submit(call, event)
-            self.wait(call, None)
+            while not call.is_settled:
+                self._collect_or_wait(call.is_over, call.waiters, None)
         finally:
-            self._attending.discard(token)
+            self._attending.discard(call)
+            self._call_for_help()
 
     def wait(self, call: Call, timeout_s: float | None) -> bool:
         """Wait until the call is settled, collecting if nobody else does; False if the timeout passed."""
         deadline = None if timeout_s is None else monotonic() + timeout_s
-        return self._wait(lambda: call.is_settled, call.waiters, deadline)
+        return self._wait(call.is_over, call.waiters, deadline)
 
     def wait_for(self, is_there: Callable[[], bool], call: Call, timeout_s: float | None) -> bool:
         """The same for any other change that the handling of a record brings."""
@@ -147,12 +148,13 @@ class Shell:
     def _drain(self) -> None:
         # A signal handler or a destructor may tell something while this thread is inside: it is queued, and handled in
         # the loop that it has interrupted. Looking again after the release closes the gap for other threads.
-        while self._events and self._lock.acquire(blocking=False):
+        events, lock = self._events, self._lock
+        while events and lock.acquire(False):
             try:
-                while self._events:
-                    self._handle(self._events.popleft())
+                while events:
+                    self._handle(events.popleft())
             finally:
-                self._lock.release()
+                lock.release()
         due = self.machine.deadline
         if due is not None and due < self._asleep_until:
             self.crew.nudge()
@@ -160,7 +162,8 @@ class Shell:
 
     def _handle(self, event: e.Event) -> None:
         try:
-            self._obey(self.machine.handle(event, monotonic()))
+            for command in self.machine.handle(event, monotonic()):
+                DEEDS[type(command)](self, command)
         except Exception as error:  # noqa: BLE001  # a bug must end in an error for every caller, not in a hang
             self._crash(error)
 
@@ -283,20 +286,30 @@ class Shell:
         self._visits += 1
         try:
             while not is_there():
-                if self._role.acquire(blocking=False):
-                    try:
-                        self._collect_until(is_there, deadline)
-                    finally:
-                        self._role.release()
-                        self._wake_one()
-                else:
-                    self._wait_for_collector(is_there, waiters, deadline)
+                self._collect_or_wait(is_there, waiters, deadline)
                 if deadline is not None and monotonic() >= deadline:
                     return is_there()
             return True
         finally:
             self._attending.discard(token)
             self._call_for_help()
+
+    def _collect_or_wait(
+        self, is_there: Callable[[], bool], waiters: list[threading.Lock], deadline: float | None
+    ) -> None:
+        """Collect until it is there or the deadline has passed; or, while somebody else collects, sleep so long."""
+        if not self._role.acquire(False):
+            self._wait_for_collector(is_there, waiters, deadline)
+            return
+        try:
+            if self._inbox:  # of a collector that was interrupted
+                self._handle_inbox()
+            while self.collect(is_there, deadline):
+                pass
+        finally:
+            self._role.release()
+            if self._waiters:
+                self._wake_one()
 
     def _wait_for_collector(
         self, is_there: Callable[[], bool], waiters: list[threading.Lock], deadline: float | None
@@ -333,11 +346,6 @@ class Shell:
             self._wake_one()
         self.stir()
 
-    def _collect_until(self, is_there: Callable[[], bool], deadline: float | None) -> None:
-        self._handle_inbox()  # of a collector that was interrupted
-        while self.collect(is_there, deadline):
-            pass
-
     def collect(self, is_enough: Callable[[], bool], deadline: float | None) -> bool:
         """Take and handle what workers have sent, waiting for it until the deadline or the machine's own.
 
@@ -370,17 +378,18 @@ class Shell:
             self.crew.nudge()
 
     def _handle_inbox(self) -> None:
-        inbox = self._inbox
+        inbox, handle = self._inbox, self.crew.handle
         while inbox:
             # Taken out after it was handled: if Ctrl-C comes in between, it is handled again, which does no harm.
             record = inbox[0]
             if type(record) is e.Peek:
                 self._read_outbox(record)
             else:
-                self.crew.handle(self, record)
+                handle(self, record)
             inbox.popleft()
-        for reader in list(self.readers.values()):
-            reader.tell_supply()
+        if self.readers:
+            for reader in list(self.readers.values()):
+                reader.tell_supply()
 
     def _be_on_time(self) -> None:
         now = monotonic()
@@ -512,7 +521,7 @@ class Shell:
             wait(None)  # whoever leaves calls for help again
         elif not self.is_urgent and self._has_been_visited(visits, wait):
             return
-        elif self._role.acquire(blocking=False):
+        elif self._role.acquire(False):
             try:
                 self._handle_inbox()
                 while self.collect(self._has_helped_enough, None):
