@@ -88,7 +88,10 @@ static PyObject *act(PyObject *object, const phx_meeting *meeting) {
         return NULL;
     }
     Py_DECREF(result);
-    phx_status status = phx_barrier_release(BARRIER(object), phx_self(), meeting);
+    phx_status status;
+    Py_BEGIN_ALLOW_THREADS
+    status = phx_barrier_release(BARRIER(object), phx_self(), meeting);
+    Py_END_ALLOW_THREADS
     return status == PHX_OK ? PyLong_FromUnsignedLong(meeting->seat) : raise_not_ok(status);
 }
 
@@ -143,7 +146,9 @@ static PyObject *reset(PyObject *object, PyObject *unused) {
     if (!is_ready(object)) {
         return NULL;
     }
+    Py_BEGIN_ALLOW_THREADS
     phx_barrier_reset(BARRIER(object), phx_self());
+    Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 
@@ -152,7 +157,9 @@ static PyObject *abort_meeting(PyObject *object, PyObject *unused) {
     if (!is_ready(object)) {
         return NULL;
     }
+    Py_BEGIN_ALLOW_THREADS
     phx_barrier_abort(BARRIER(object), phx_self());
+    Py_END_ALLOW_THREADS
     Py_RETURN_NONE;
 }
 

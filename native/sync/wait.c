@@ -4,6 +4,7 @@
 static uint32_t budget_ns = PHX_SPIN_LIMIT_NS;
 
 #define TURNS_BETWEEN_CLOCKS 16
+#define SPINS_BETWEEN_PROBES 16  // the full spin is then a sixteenth of the cost of the sleeps between
 
 phx_spinner phx_spin_start(int64_t limit_ns) {
     if (!phx_may_spin()) {
@@ -24,17 +25,15 @@ bool phx_spin_turn(phx_spinner *spinner) {
     return true;
 }
 
+// Half as long after each spin in vain, down to a least one that costs next to nothing. That one would never learn that
+// waits have become short again, if they are longer than itself: so now and then a spin has its full length.
 void phx_spin_end(bool paid) {
-    uint32_t budget = phx_load_relaxed32(&budget_ns);
-    uint32_t next = paid ? budget * 4 : budget / 2;
-    if (next > PHX_SPIN_LIMIT_NS) {
-        next = PHX_SPIN_LIMIT_NS;
-    } else if (next < PHX_SPIN_LEAST_NS) {
-        next = PHX_SPIN_LEAST_NS;
+    static uint32_t in_vain;
+    uint32_t next = PHX_SPIN_LIMIT_NS;
+    if (!paid && phx_add32(&in_vain, 1) % SPINS_BETWEEN_PROBES != 0) {
+        next = phx_load_relaxed32(&budget_ns) / 2;
     }
-    if (next != budget) {
-        phx_store_relaxed32(&budget_ns, next);
-    }
+    phx_store_relaxed32(&budget_ns, next > PHX_SPIN_LEAST_NS ? next : PHX_SPIN_LEAST_NS);
 }
 
 phx_status phx_park_slice(uint32_t *word, uint32_t expected, int64_t deadline_ns) {

@@ -12,7 +12,7 @@
 #define PHX_OWNER_CHECK_NS ((int64_t)200000000)
 // The longest spin: about the cost of one futex sleep and wake, so that a wait costs at most twice the best choice.
 #define PHX_SPIN_LIMIT_NS 30000
-// What is left of the spin after spinning has not paid for long: enough to notice that it pays again.
+// What is left of the spin after spinning has not paid for long.
 #define PHX_SPIN_LEAST_NS 1000
 
 // -- spinning --------------------------------------------------------------------------------------------------------
