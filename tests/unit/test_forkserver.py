@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -246,3 +247,12 @@ def test_the_server_ends_with_its_owner_however_that_ends(tmp_path: Path) -> Non
         return
     assert lifelines.is_readable(pidfd, LONG_S)
     os.close(pidfd)
+
+
+def test_a_default_timeout_for_sockets_is_not_for_the_server(context: Any) -> None:
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(0.001)
+    try:
+        assert exit_code_of_child(context, sys.exit, 9) == 9
+    finally:
+        socket.setdefaulttimeout(before)

@@ -109,7 +109,7 @@ class Server:
     """Waits for requests, for the end of children, for the end of the owner."""
 
     def __init__(self, requests_fd: int, owner: int, interrupt_handler: Any) -> None:
-        self._requests = requests.Socket(fileno=requests_fd)
+        self._requests = requests.open_socket(requests_fd)
         self._owner = owner
         self._interrupt_handler = interrupt_handler
         self._children: dict[int, _Child] = {}  # by lifeline
@@ -200,7 +200,7 @@ class _Request:
     def __init__(self, slot: int, fds: list[int]) -> None:
         self._slot = slot
         self._description, report_fd, self._clients_fd, *self._inherited = fds
-        self.report = requests.Socket(fileno=report_fd)
+        self.report = requests.open_socket(report_fd)
 
     def tell(self, packet: str) -> None:
         _tell(self.report, packet)
@@ -223,5 +223,5 @@ class _Request:
         except OSError:
             pass
         self.report.close()
-        forkserver._forkserver.adopt(requests.Socket(fileno=self._clients_fd), self._inherited)
+        forkserver._forkserver.adopt(requests.open_socket(self._clients_fd), self._inherited)
         return spawn._main(self._description, attach=lambda fd, slot: None, inherited_fds=self._inherited)

@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-__all__ = ["Report", "pair", "receive", "send"]
+__all__ = ["Report", "open_socket", "pair", "receive", "send"]
 
 _PACKET_MAX_BYTES = 64
 _FD_BYTES = array.array("i").itemsize
@@ -34,10 +34,14 @@ Socket = _socket.socket
 def pair() -> tuple[Socket, Socket]:
     """Two connected sockets that keep packets apart."""
     first, second = _socket.socketpair(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
-    # A default time-out that the program has set for its own sockets is not for these.
-    first.setblocking(True)
-    second.setblocking(True)
-    return first, second
+    return open_socket(first.detach()), open_socket(second.detach())
+
+
+def open_socket(fd: int) -> Socket:
+    """The socket of that descriptor. A default time-out that the program has set for its own sockets is not for it."""
+    sock = Socket(fileno=fd)
+    sock.setblocking(True)
+    return sock
 
 
 def send(sock: Socket, packet: str, fds: Sequence[int] = ()) -> None:
@@ -67,7 +71,7 @@ class Report:
         self._fd = sock.detach()
 
     def _receive(self) -> tuple[str, list[int]]:
-        sock = Socket(fileno=self._fd)
+        sock = open_socket(self._fd)
         try:
             return receive(sock)
         finally:
