@@ -11,6 +11,7 @@ import sys
 
 from phalanx import _native, process, util
 from phalanx._base import child_setup, interpreter, lifelines, start_method
+from phalanx._base.signals import plain as signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -76,6 +77,7 @@ def get_preparation_data(name: str) -> dict[str, Any]:
         "orig_dir": process.ORIGINAL_DIR,
         "dir": os.getcwd(),
         "start_method": start_method.current(),
+        "interrupts_wait": signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         "setup": child_setup.steps(),
         "temp_dir": util._temp_dir,
         "log_to_stderr": util._log_to_stderr,
@@ -152,6 +154,8 @@ def _main(fd: int, attach: Callable[[int, int], None], inherited_fds: Sequence[i
     try:
         with open(fd, "rb") as file:
             data = load(file)
+            if not data.pop("interrupts_wait"):
+                signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             handed = _handed_fds(data.pop("fds"), inherited_fds)
             attach(handed.get("arena", -1), data.pop("slot"))
             _adopt_helpers(handed)

@@ -61,6 +61,7 @@ def _leave_interrupts_to_the_parent() -> None:
     """Ctrl-C reaches every process of the terminal; the parent decides what it means. Not SIG_IGN, which programs that
     a task starts would inherit."""
     signal.signal(signal.SIGINT, _ignore)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
 
 
 def _ignore(number: int, frame: object) -> None:

@@ -16,7 +16,6 @@ from phalanx._start import requests
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, NoReturn
 
 
@@ -95,39 +94,57 @@ def _tell_failure(name: str, error: ImportError, on_error: str) -> None:
 
 
 class _Child:
-    """`slot` is what the fork gave it: it has taken the client's instead, unless it died before."""
+    """A child, or its zombie: it stays one until its client has seen the end, so that nobody else can get its pid.
 
-    __slots__ = ("pid", "report", "slot")
+    `slot` is what the fork gave it: it has taken the client's instead, unless it died before.
+    """
 
-    def __init__(self, pid: int, slot: int, report: requests.Socket) -> None:
+    __slots__ = ("lifeline", "pid", "report", "slot")
+
+    def __init__(self, pid: int, slot: int, lifeline: int, report: requests.Socket) -> None:
         self.pid = pid
         self.slot = slot
+        self.lifeline = lifeline
         self.report = report
+
+    def exit_code(self) -> int:
+        """How it ended; it remains to be reaped."""
+        end = os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOWAIT)
+        assert end is not None
+        return end.si_status if end.si_code == os.CLD_EXITED else -end.si_status
+
+    def reap(self) -> None:
+        os.waitpid(self.pid, 0)
+        _native.slot_end(self.slot)
+
+    def close(self) -> None:
+        os.close(self.lifeline)
+        self.report.close()
 
 
 class Server:
-    """Waits for requests, for the end of children, for the end of the owner."""
+    """Waits for requests, for the end of children and for clients that have seen it, for the end of the owner."""
 
     def __init__(self, requests_fd: int, owner: int, interrupt_handler: Any) -> None:
         self._requests = requests.open_socket(requests_fd)
         self._owner = owner
         self._interrupt_handler = interrupt_handler
         self._children: dict[int, _Child] = {}  # by lifeline
+        self._zombies: dict[int, _Child] = {}  # by report
         self._poller = select.poll()
         self._poller.register(requests_fd, select.POLLIN)
         self._poller.register(owner, select.POLLIN)
 
     def serve(self) -> None:
-        handlers: dict[int, Callable[[], bool]] = {
-            self._requests.fileno(): self._on_request,
-            self._owner: lambda: False,
-        }
-        while True:
+        is_going_on = True
+        while is_going_on:
             for fd, _ in self._poller.poll():
                 if fd in self._children:
-                    self._on_child_end(fd)
-                elif not handlers[fd]():
-                    return
+                    self._on_child_end(self._children.pop(fd))
+                elif fd in self._zombies:
+                    self._on_seen(self._zombies.pop(fd))
+                else:
+                    is_going_on = fd != self._owner and self._on_request()
 
     def _on_request(self) -> bool:
         """False if there are no clients any more."""
@@ -150,25 +167,30 @@ class Server:
     def _on_forked(self, pid: int, request: _Request, ends: tuple[int, int] | None) -> None:
         slot = _native.slot_of_last_fork()
         _native.slot_set_pid(slot, pid)
-        lifeline = lifelines.of_child(pid, ends)
-        self._children[lifeline] = _Child(pid, slot, request.report)
-        self._poller.register(lifeline, select.POLLIN)
+        child = _Child(pid, slot, lifelines.of_child(pid, ends), request.report)
+        self._children[child.lifeline] = child
+        self._poller.register(child.lifeline, select.POLLIN)
         request.close_all_but_report()
 
-    def _on_child_end(self, lifeline: int) -> None:
-        child = self._children.pop(lifeline)
-        self._poller.unregister(lifeline)
-        os.close(lifeline)
-        _, status = os.waitpid(child.pid, 0)
-        _native.slot_end(child.slot)
-        _tell(child.report, f"ended {os.waitstatus_to_exitcode(status)}")
-        child.report.close()
+    def _on_child_end(self, child: _Child) -> None:
+        self._poller.unregister(child.lifeline)
+        self._zombies[child.report.fileno()] = child
+        self._poller.register(child.report.fileno(), select.POLLIN)
+        _tell(child.report, f"ended {child.exit_code()}")
+
+    def _on_seen(self, child: _Child) -> None:
+        """The client has answered, or is gone itself."""
+        self._poller.unregister(child.report.fileno())
+        child.reap()
+        child.close()
 
     def _be_child(self, request: _Request, ends: tuple[int, int] | None) -> NoReturn:
         code = 1
         try:
             self._close_all()
             lifelines.keep_in_child(ends)
+            # Until the description says whether interrupts are to wait, as they do in the thread that asked for this child.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
             signal.signal(signal.SIGINT, self._interrupt_handler)
             popen_fork.refresh_native_id()
             popen_fork.reset_exit_functions()
@@ -182,9 +204,8 @@ class Server:
         """In a child: what belongs to the server and to the other children."""
         self._requests.close()
         os.close(self._owner)
-        for lifeline, child in self._children.items():
-            os.close(lifeline)
-            child.report.close()
+        for child in (*self._children.values(), *self._zombies.values()):
+            child.close()
 
 
 def _tell(report: requests.Socket, packet: str) -> None:
