@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import signal
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from phalanx import _native
@@ -16,7 +18,7 @@ from phalanx._runtime.records import ANSWER, DISMISSAL, TASKS, Answer, Head
 from phalanx._runtime.worker import Ground, Place, work
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from phalanx._runtime.calls import Flight
     from phalanx._runtime.shell import Shell
@@ -38,8 +40,6 @@ class Outbox(NamedTuple):
 
 class Crew:
     """The workers of a pool that are processes, and all that is shared with them."""
-
-    is_remote = True
 
     def __init__(
         self,
@@ -75,7 +75,8 @@ class Crew:
             process = self._context.Process(target=work, args=(self._ground, Place(number, place), *self._job))
             process.name = process.name.replace("Process", "PoolWorker")
             process.daemon = True
-            process.start()
+            with interrupts_waiting():
+                process.start()
         except BaseException:
             self._free_places.append(place)
             raise
@@ -229,6 +230,8 @@ class Crew:
         now_ns = time.monotonic_ns()
         rows = []
         for flight in flights:
+            if flight.row < 0:  # it could not be sent, and is about to be closed
+                continue
             _, place, is_released, position, end, started_ns = self._rows.look(flight.row)
             if is_released:
                 continue
@@ -276,9 +279,17 @@ def _start_method(context: Any) -> str:
         return "fork"
 
 
-def _signal_name(number: int) -> str:
-    import signal
+@contextmanager
+def interrupts_waiting() -> Iterator[None]:
+    """A process started inside inherits that: Ctrl-C does nothing to it until it is ready to say what that means."""
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
+
+def _signal_name(number: int) -> str:
     try:
         return f" ({signal.Signals(number).name})"
     except ValueError:

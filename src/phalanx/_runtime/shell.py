@@ -260,7 +260,8 @@ class Shell:
                 self._start_error = self._start_error or error
             self._events.append(e.StartFailed(command.worker, error))
         else:
-            self._watch.add(sentinel, command.worker)
+            if sentinel >= 0:
+                self._watch.add(sentinel, command.worker)
 
     def _kill(self, command: e.Kill) -> None:
         self.crew.kill(command.worker, hard=command.reason is e.KillReason.GRACE_IS_OVER)
@@ -402,7 +403,7 @@ class Shell:
             self.tell(e.Ticked())
 
     def _look(self) -> None:
-        flights = [flight for flight in list(self.flights.values()) if flight.row >= 0 or not self.crew.is_remote]
+        flights = list(self.flights.values())
         workers = list(self.machine.workers.values())
         working = {worker.number for worker in workers if worker.state is WorkerState.WORKING}
         self.tell(self.crew.look(flights, working))
@@ -467,8 +468,8 @@ class Shell:
             flight.next = index + 1
             self.tell(e.Raised(flight.number, index, error))
 
-    def worker_ended(self, number: int) -> None:
-        """All that the worker sent has been handled: find out what it held."""
+    def worker_ended(self, number: int, *, was_noted: bool = True) -> None:
+        """All that the worker sent has been handled: find out what it held. `was_noted`: the supervisor saw the end."""
         if number not in self.crew.processes:
             return
         outbox = self.crew.outbox_of(number)
@@ -485,7 +486,7 @@ class Shell:
                 task = flight.call.describe(flight.next)
         error = self.crew.death_of(number, task)
         self.crew.bury(number)
-        self._notes_due -= 1
+        self._notes_due -= was_noted
         self.tell(e.Ended(number, error, tuple(held), tuple(taken)))
 
     # -- the threads -------------------------------------------------------------------------------------------------
