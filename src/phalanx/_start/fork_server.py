@@ -189,7 +189,7 @@ class Server:
         try:
             self._close_all()
             lifelines.keep_in_child(ends)
-            # Until the description says whether interrupts are to wait, as they do in the thread that asked for this child.
+            # The description says whether interrupts are to wait on, as in the thread that asked for this child.
             signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
             signal.signal(signal.SIGINT, self._interrupt_handler)
             popen_fork.refresh_native_id()
