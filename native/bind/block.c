@@ -63,12 +63,16 @@ static PyObject *from_handle(PyObject *class, PyObject *handle) {
 
 static PyObject *reduce(PyObject *object, PyObject *unused) {
     (void)unused;
-    PyObject *handle = phx_grant(&((block_object *)object)->hold, "Block");
-    if (handle == NULL) {
+    PyObject *rebuild = PyObject_GetAttrString((PyObject *)block_type, "_from_handle");
+    if (rebuild == NULL) {
         return NULL;
     }
-    PyObject *rebuild = PyObject_GetAttrString((PyObject *)block_type, "_from_handle");
-    return rebuild == NULL ? NULL : Py_BuildValue("(N(N))", rebuild, handle);
+    PyObject *handle = phx_grant(&((block_object *)object)->hold, "Block");
+    if (handle == NULL) {
+        Py_DECREF(rebuild);
+        return NULL;
+    }
+    return Py_BuildValue("(N(N))", rebuild, handle);
 }
 
 static PyMethodDef methods[] = {

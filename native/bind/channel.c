@@ -1,16 +1,20 @@
 // Channel: the type that queues subclass.
-#include "message.h"
+#include "leftover.h"
 
 #include <string.h>
 
 #define STORAGE_BYTES 2048     // most records fit: no heap for them
 #define MANY_LIMIT 1024        // records of one get_many, if nobody says how many
 #define PUT_MANY_SLICE 64      // objects that put_many encodes before it publishes them under one lock
+#define PUT_MANY_BYTES (1 << 18)          // at most about so many bytes of them, and
+#define PUT_MANY_NS ((int64_t)1000000)    // those of at most about so long: a slow iterator keeps none back
 
 typedef struct {
     PyObject_HEAD
     phx_hold hold;
+    phx_leftover *leftover;  // of get_many; this process's
     int closed;
+    int was_used;  // by a put of this object
 } channel_object;
 
 static PyTypeObject *channel_type;
@@ -48,6 +52,7 @@ static int init(PyObject *object, PyObject *args, PyObject *kwargs) {
 
 static void dealloc(PyObject *object) {
     PyTypeObject *type = Py_TYPE(object);
+    phx_leftover_drop(&as_channel(object)->leftover);
     phx_block_release(&as_channel(object)->hold);
     freefunc release = (freefunc)PyType_GetSlot(type, Py_tp_free);
     release(object);
@@ -94,6 +99,14 @@ typedef struct {
 static const wait_kind for_items = {phx_channel_spin_items, phx_channel_wait_items};
 static const wait_kind for_space = {phx_channel_spin_space, phx_channel_wait_space};
 
+// Between two looks: 1 look again, 0 the deadline passed, -1 an exception (of a signal handler).
+static int go_on(int64_t deadline_ns) {
+    if (PyErr_CheckSignals() < 0) {
+        return -1;
+    }
+    return deadline_ns == PHX_FOREVER || phx_now_ns() < deadline_ns;
+}
+
 // Spins with the GIL, then without, then sleeps, for one round: 1 look again, 0 the deadline passed, -1 an exception.
 static int wait_round(const phx_hold *hold, const wait_kind *kind, int64_t deadline_ns) {
     phx_status status = PHX_OK;
@@ -101,7 +114,7 @@ static int wait_round(const phx_hold *hold, const wait_kind *kind, int64_t deadl
         return 0;
     }
     if (kind->spin(hold, PHX_SPIN_WITH_GIL_NS)) {
-        return 1;
+        return go_on(deadline_ns);  // others may be quicker every time
     }
     Py_BEGIN_ALLOW_THREADS
     if (!kind->spin(hold, PHX_SPIN_NS)) {
@@ -157,21 +170,33 @@ static PyObject *raise_put(phx_status status) {
     return phx_raise(status);
 }
 
+// Without the GIL only where another process is inside for longer than a spin.
+static phx_status put_messages(const phx_hold *hold, const phx_message *messages, uint32_t count, uint32_t *done) {
+    phx_status status = phx_channel_put_by(hold, messages, count, done, PHX_SPINNING);
+    if (__builtin_expect(status == PHX_INTERRUPTED, 0)) {
+        Py_BEGIN_ALLOW_THREADS
+        status = phx_channel_put_by(hold, messages, count, done, PHX_SLEEPING);
+        Py_END_ALLOW_THREADS
+    }
+    return status;
+}
+
 // Publishes `count` messages, waiting for room: how many were published; fewer than `count` with an exception.
 static uint32_t publish(channel_object *self, const phx_message *messages, uint32_t count, int64_t deadline_ns) {
     uint32_t published = 0;
+    self->was_used = 1;
     while (published < count) {
         uint32_t done;
-        phx_status status = phx_channel_put(&self->hold, messages + published, count - published, &done);
+        phx_status status = put_messages(&self->hold, messages + published, count - published, &done);
         published += done;
         if (status == PHX_OK) {
             break;
         }
-        if (status != PHX_TIMED_OUT) {
+        if (status != PHX_TIMED_OUT && status != PHX_INTERRUPTED) {
             raise_put(status);
             break;
         }
-        int again = wait_round(&self->hold, &for_space, deadline_ns);
+        int again = status == PHX_INTERRUPTED ? go_on(deadline_ns) : wait_round(&self->hold, &for_space, deadline_ns);
         if (again <= 0) {
             if (again == 0) {
                 raise_full();
@@ -194,6 +219,9 @@ static PyObject *publish_one(channel_object *self, phx_encoded *encoded, int64_t
 // A queue class may want to hear of an object that cannot be pickled (`_on_unpicklable`); it raises or swallows.
 static PyObject *report_unpicklable(PyObject *object, PyObject *item) {
     PyObject *type, *value, *traceback;
+    if (!PyErr_ExceptionMatches(PyExc_Exception)) {
+        return NULL;  // Ctrl-C while it was pickled
+    }
     PyErr_Fetch(&type, &value, &traceback);
     PyObject *handler = PyObject_GetAttrString(object, "_on_unpicklable");
     if (handler == NULL) {
@@ -209,7 +237,11 @@ static PyObject *report_unpicklable(PyObject *object, PyObject *item) {
     Py_XDECREF(type);
     Py_XDECREF(value);
     Py_XDECREF(traceback);
-    return result;
+    if (result == NULL) {
+        return NULL;
+    }
+    Py_DECREF(result);
+    Py_RETURN_NONE;
 }
 
 static PyObject *put_object(PyObject *object, PyObject *item, int64_t deadline_ns) {
@@ -223,44 +255,39 @@ static PyObject *put_object(PyObject *object, PyObject *item, int64_t deadline_n
     return publish_one(as_channel(object), &encoded, deadline_ns);
 }
 
-// The leading argument of put and the like, by position or by name; then block and timeout. 0, or -1 with an exception.
-static int parse_item(const char *method, const char *name, PyObject *const **args, Py_ssize_t *positional,
-                      PyObject *names, PyObject **item) {
-    if (*positional > 0) {
-        *item = **args;
-        ++*args;
-        --*positional;
-        return 0;
+// put(obj=..., ...): rare, so by way of a tuple and a dict.
+static PyObject *put_by_name(PyObject *object, PyObject *const *args, PyObject *names) {
+    static char *known[] = {"obj", "block", "timeout", NULL};
+    PyObject *item, *timeout = NULL, *result = NULL, *none = PyTuple_New(0), *named = PyDict_New();
+    int block = 1, failed = none == NULL || named == NULL;
+    int64_t deadline_ns;
+    for (Py_ssize_t i = 0; !failed && names != NULL && i < PyTuple_Size(names); i++) {
+        failed = PyDict_SetItem(named, PyTuple_GetItem(names, i), args[i]) < 0;
     }
-    if (names != NULL && PyTuple_Size(names) > 0 &&
-        PyUnicode_CompareWithASCIIString(PyTuple_GetItem(names, 0), name) == 0) {
-        *item = **args;  // the caller skips the first name
-        return 1;
+    if (!failed && PyArg_ParseTupleAndKeywords(none, named, "O|pO:put", known, &item, &block, &timeout) &&
+        deadline_of(block, timeout, &deadline_ns) == 0) {
+        result = put_object(object, item, deadline_ns);
     }
-    PyErr_Format(PyExc_TypeError, "%s() missing required argument '%s'", method, name);
-    return -1;
+    Py_XDECREF(none);
+    Py_XDECREF(named);
+    return result;
 }
 
 static PyObject *put(PyObject *object, PyObject *const *args, Py_ssize_t positional, PyObject *names) {
-    PyObject *item, *timeout = NULL, *rest = NULL;
+    PyObject *timeout = NULL;
     int block = 1;
+    int64_t deadline_ns;
     if (positional == 1 && names == NULL) {
         return put_object(object, args[0], PHX_FOREVER);
     }
-    int by_name = parse_item("put", "obj", &args, &positional, names, &item);
-    if (by_name < 0) {
+    if (positional == 0) {
+        return put_by_name(object, args, names);
+    }
+    if (phx_parse_block_timeout(args + 1, positional - 1, names, &block, &timeout) < 0 ||
+        deadline_of(block, timeout, &deadline_ns) < 0) {
         return NULL;
     }
-    if (by_name) {
-        rest = PyTuple_GetSlice(names, 1, PyTuple_Size(names));
-        names = rest;
-        args++;
-    }
-    int64_t deadline_ns = 0;
-    int failed = phx_parse_block_timeout(args, positional, names, &block, &timeout) < 0 ||
-                 deadline_of(block, timeout, &deadline_ns) < 0;
-    Py_XDECREF(rest);
-    return failed ? NULL : put_object(object, item, deadline_ns);
+    return put_object(object, args[0], deadline_ns);
 }
 
 static PyObject *put_nowait(PyObject *object, PyObject *item) { return put_object(object, item, 0); }
@@ -288,6 +315,8 @@ typedef struct {
     phx_encoded encoded[PUT_MANY_SLICE];
     phx_message messages[PUT_MANY_SLICE];
     uint32_t count;
+    uint64_t weight;
+    int64_t began_ns;
 } slice;
 
 static int publish_slice(channel_object *self, slice *slice, int64_t deadline_ns) {
@@ -300,17 +329,34 @@ static int publish_slice(channel_object *self, slice *slice, int64_t deadline_ns
     }
     int failed = published < slice->count;
     slice->count = 0;
+    slice->weight = 0;
     return failed ? -1 : 0;
+}
+
+static int add_to_slice(slice *slice, PyObject *item) {
+    if (phx_encode(item, &slice->encoded[slice->count]) < 0) {
+        return -1;
+    }
+    const phx_message *message = &slice->encoded[slice->count].message;
+    slice->weight += message->weight + message->payload_bytes;
+    if (slice->count++ == 0) {
+        slice->began_ns = phx_now_ns();
+    }
+    return 0;
+}
+
+static bool is_due(const slice *slice) {
+    return slice->count == PUT_MANY_SLICE || slice->weight >= PUT_MANY_BYTES ||
+           phx_now_ns() - slice->began_ns >= PUT_MANY_NS;
 }
 
 static int put_all(channel_object *self, PyObject *iterator, slice *slice, int64_t deadline_ns) {
     PyObject *item;
     int failed = 0;
     while (!failed && (item = PyIter_Next(iterator)) != NULL) {
-        failed = phx_encode(item, &slice->encoded[slice->count]) < 0;
-        slice->count += !failed;
+        failed = add_to_slice(slice, item) < 0;
         Py_DECREF(item);
-        if (slice->count == PUT_MANY_SLICE) {
+        if (!failed && is_due(slice)) {
             failed = publish_slice(self, slice, deadline_ns) < 0;
         }
     }
@@ -345,6 +391,7 @@ static PyObject *put_many(PyObject *object, PyObject *args, PyObject *kwargs) {
         return PyErr_Occurred() ? NULL : PyErr_NoMemory();
     }
     buffer->count = 0;
+    buffer->weight = 0;
     int failed = put_all(as_channel(object), iterator, buffer, deadline_ns) < 0;
     PyMem_Free(buffer);
     Py_DECREF(iterator);
@@ -356,22 +403,28 @@ static PyObject *put_many(PyObject *object, PyObject *args, PyObject *kwargs) {
 
 // -- get -------------------------------------------------------------------------------------------------------------
 
-// Takes up to `limit` records into `batch`, waiting for the first. 0, or -1 with an exception.
-static int receive(PyObject *object, uint32_t limit, int64_t deadline_ns, phx_batch *batch) {
-    channel_object *self = as_channel(object);
-    if (check_open(object) < 0) {
-        return -1;
+static phx_status take_messages(const phx_hold *hold, uint32_t limit, phx_batch *batch) {
+    phx_status status = phx_channel_take_by(hold, limit, batch, PHX_SPINNING);
+    if (__builtin_expect(status == PHX_INTERRUPTED, 0)) {
+        Py_BEGIN_ALLOW_THREADS
+        status = phx_channel_take_by(hold, limit, batch, PHX_SLEEPING);
+        Py_END_ALLOW_THREADS
     }
+    return status;
+}
+
+// Takes up to `limit` records into `batch`, waiting for the first. 0, or -1 with an exception.
+static int receive(channel_object *self, uint32_t limit, int64_t deadline_ns, phx_batch *batch) {
     for (;;) {
-        phx_status status = phx_channel_take(&self->hold, limit, batch);
+        phx_status status = take_messages(&self->hold, limit, batch);
         if (status == PHX_OK) {
             return 0;
         }
-        if (status != PHX_TIMED_OUT) {
+        if (status != PHX_TIMED_OUT && status != PHX_INTERRUPTED) {
             phx_raise(status);
             return -1;
         }
-        int again = wait_round(&self->hold, &for_items, deadline_ns);
+        int again = status == PHX_INTERRUPTED ? go_on(deadline_ns) : wait_round(&self->hold, &for_items, deadline_ns);
         if (again <= 0) {
             if (again == 0) {
                 raise_empty();
@@ -381,10 +434,20 @@ static int receive(PyObject *object, uint32_t limit, int64_t deadline_ns, phx_ba
     }
 }
 
+static int has_leftover(PyObject *object) {
+    return __builtin_expect(as_channel(object)->leftover != NULL, 0) && phx_leftover_check(&as_channel(object)->leftover);
+}
+
 static PyObject *get_one(PyObject *object, int64_t deadline_ns, PyObject *(*decode)(const phx_message *, int *)) {
     _Alignas(8) uint8_t storage[STORAGE_BYTES];
     PyObject *item;
     int is_gone;
+    if (check_open(object) < 0) {
+        return NULL;
+    }
+    if (has_leftover(object)) {
+        return phx_leftover_next(&as_channel(object)->leftover, decode);
+    }
     do {
         phx_batch batch;
         phx_message message;
@@ -392,7 +455,7 @@ static PyObject *get_one(PyObject *object, int64_t deadline_ns, PyObject *(*deco
         item = NULL;
         is_gone = 0;
         phx_batch_begin(&batch, storage, sizeof storage);
-        if (receive(object, 1, deadline_ns, &batch) == 0 && phx_batch_next(&batch, &position, &message)) {
+        if (receive(as_channel(object), 1, deadline_ns, &batch) == 0 && phx_batch_next(&batch, &position, &message)) {
             item = decode(&message, &is_gone);
         }
         phx_batch_end(&batch);
@@ -430,22 +493,19 @@ static PyObject *get_nowait(PyObject *object, PyObject *unused) {
     return get_one(object, 0, phx_decode);
 }
 
-// All objects of a batch. One that cannot be rebuilt raises, after all the others have been rebuilt: none is lost
-// silently, but those of this call go with the exception.
-static PyObject *decode_all(const phx_batch *batch) {
-    PyObject *list = PyList_New(0);
-    phx_message message;
+static PyObject *get_list(channel_object *self, uint32_t limit, int64_t deadline_ns) {
+    _Alignas(8) uint8_t storage[STORAGE_BYTES];
+    phx_batch batch;
     size_t position = 0;
-    while (list != NULL && phx_batch_next(batch, &position, &message)) {
-        int is_gone;
-        PyObject *item = phx_decode(&message, &is_gone);
-        if (item == NULL && is_gone) {
-            continue;
-        }
-        if (item == NULL || PyList_Append(list, item) < 0) {
-            Py_CLEAR(list);
-        }
-        Py_XDECREF(item);
+    PyObject *list = NULL;
+    phx_leftover *leftover = NULL;
+    phx_batch_begin(&batch, storage, sizeof storage);
+    if (receive(self, limit, deadline_ns, &batch) == 0) {
+        list = phx_decode_many(&batch, &position, limit, &leftover);
+    }
+    phx_batch_end(&batch);
+    if (leftover != NULL) {
+        phx_leftover_add(&self->leftover, leftover);
     }
     return list;
 }
@@ -462,32 +522,45 @@ static PyObject *get_many(PyObject *object, PyObject *args, PyObject *kwargs) {
     if (limit < 0) {
         return PyErr_Format(PyExc_ValueError, "limit must not be negative, but is %d", limit);
     }
-    _Alignas(8) uint8_t storage[STORAGE_BYTES];
-    phx_batch batch;
-    phx_batch_begin(&batch, storage, sizeof storage);
-    PyObject *list = NULL;
-    if (receive(object, limit == 0 ? MANY_LIMIT : (uint32_t)limit, deadline_ns, &batch) == 0) {
-        list = decode_all(&batch);
+    if (check_open(object) < 0) {
+        return NULL;
     }
-    phx_batch_end(&batch);
-    return list;
+    uint32_t most = limit == 0 ? MANY_LIMIT : (uint32_t)limit;
+    return has_leftover(object) ? phx_leftover_many(&as_channel(object)->leftover, most)
+                                : get_list(as_channel(object), most, deadline_ns);
 }
 
 // -- counts ----------------------------------------------------------------------------------------------------------
 
+static uint64_t size_of(PyObject *object) {
+    return phx_channel_exact_size(&as_channel(object)->hold) +
+           (has_leftover(object) ? phx_leftover_count(as_channel(object)->leftover) : 0);
+}
+
 static PyObject *qsize(PyObject *object, PyObject *unused) {
     (void)unused;
-    return is_ready(object) ? PyLong_FromUnsignedLongLong(phx_channel_size(&as_channel(object)->hold)) : NULL;
+    return is_ready(object) ? PyLong_FromUnsignedLongLong(size_of(object)) : NULL;
 }
 
 static PyObject *empty(PyObject *object, PyObject *unused) {
     (void)unused;
-    return is_ready(object) ? PyBool_FromLong(phx_channel_size(&as_channel(object)->hold) == 0) : NULL;
+    if (!is_ready(object)) {
+        return NULL;
+    }
+    if (as_channel(object)->closed && as_channel(object)->was_used) {
+        PyErr_SetString(PyExc_OSError, "handle is closed");  // as the stdlib's, whose pipe is closed only if it was used
+        return NULL;
+    }
+    return PyBool_FromLong(size_of(object) == 0);
 }
 
 static PyObject *full(PyObject *object, PyObject *unused) {
     (void)unused;
-    return is_ready(object) ? PyBool_FromLong(phx_channel_is_full(&as_channel(object)->hold)) : NULL;
+    if (!is_ready(object)) {
+        return NULL;
+    }
+    phx_channel_exact_size(&as_channel(object)->hold);  // looks after the dead, who may have left the counts behind
+    return PyBool_FromLong(phx_channel_is_full(&as_channel(object)->hold));
 }
 
 static PyObject *task_done(PyObject *object, PyObject *unused) {
@@ -543,38 +616,30 @@ static PyObject *get_maxsize(PyObject *object, void *unused) {
 
 // -- pickling --------------------------------------------------------------------------------------------------------
 
-static PyObject *from_handle(PyObject *class, PyObject *handle) {
-    phx_hold hold;
-    if (phx_take(handle, &hold) != 0) {
-        return NULL;
-    }
-    PyObject *object = new((PyTypeObject *)class, NULL, NULL);
-    if (object == NULL) {
-        phx_block_release(&hold);
-        return NULL;
-    }
-    as_channel(object)->hold = hold;
-    return object;
-}
-
-static PyObject *reduce(PyObject *object, PyObject *unused) {
+// By `__getstate__` and `__setstate__`, which subclasses override to carry attributes of their own, as with the stdlib's.
+static PyObject *get_state(PyObject *object, PyObject *unused) {
     (void)unused;
     if (!is_ready(object)) {
         return NULL;
     }
-    PyObject *name = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "__name__");
+    PyObject *name = PyType_GetName(Py_TYPE(object));
     const char *text = name == NULL ? NULL : PyUnicode_AsUTF8AndSize(name, NULL);
     PyObject *handle = text == NULL ? NULL : phx_grant(&as_channel(object)->hold, text);
     Py_XDECREF(name);
-    if (handle == NULL) {
+    return handle;
+}
+
+static PyObject *set_state(PyObject *object, PyObject *handle) {
+    phx_hold hold;
+    if (!PyTuple_Check(handle)) {
+        return PyErr_Format(PyExc_TypeError, "the state of a queue is a tuple, not %R", handle);
+    }
+    if (phx_take(handle, &hold) != 0) {
         return NULL;
     }
-    PyObject *rebuild = PyObject_GetAttrString((PyObject *)Py_TYPE(object), "_from_handle");
-    if (rebuild == NULL) {
-        Py_DECREF(handle);
-        return NULL;
-    }
-    return Py_BuildValue("(N(N))", rebuild, handle);
+    phx_block_release(&as_channel(object)->hold);
+    as_channel(object)->hold = hold;
+    Py_RETURN_NONE;
 }
 
 #define FAST METH_FASTCALL | METH_KEYWORDS
@@ -593,7 +658,8 @@ static PyMethodDef methods[] = {
      "put_many($self, objs, timeout=None)\n--\n\nPut each object of an iterable, many under one lock round trip."},
     {"get_many", (PyCFunction)(void (*)(void))get_many, NAMED,
      "get_many($self, limit=0, block=True, timeout=None)\n--\n\n"
-     "Wait for one object, then take all that are there, `limit` at most (0: 1,024)."},
+     "Wait for one object, then take all that are there, `limit` at most (0: 1,024). When one cannot be rebuilt, those before\n"
+     "it are returned, the next call raises what it raised, and the one after that goes on behind it."},
     {"put_bytes", (PyCFunction)(void (*)(void))put_bytes, NAMED,
      "put_bytes($self, data, block=True, timeout=None)\n--\n\nOne message of bytes, copied once."},
     {"get_bytes", (PyCFunction)(void (*)(void))get_bytes, FAST,
@@ -608,8 +674,8 @@ static PyMethodDef methods[] = {
     {"join", (PyCFunction)(void (*)(void))join, NAMED,
      "join($self, timeout=None)\n--\n\nWait until each object put was reported by task_done; False after `timeout` seconds."},
     {"close", close_here, METH_NOARGS, "close($self)\n--\n\nNo further put or get by this object: they raise ValueError."},
-    {"_from_handle", from_handle, METH_O | METH_CLASS, NULL},
-    {"__reduce__", reduce, METH_NOARGS, NULL},
+    {"__getstate__", get_state, METH_NOARGS, NULL},
+    {"__setstate__", set_state, METH_O, NULL},
     {NULL, NULL, 0, NULL},
 };
 

@@ -7,22 +7,32 @@ typedef struct {
     PyObject_HEAD
     phx_message message;  // payload and handles lie in `bytes`
     uint8_t *bytes;
+    phx_slot_word owner;  // a forked child's copy has nothing to load: what the frame carries is its parent's
     int loaded;
 } frame_object;
 
 static PyTypeObject *frame_type;
 
+static void drop_handles(const phx_message *message) {
+    for (uint32_t i = 0; i < message->handle_count; i++) {
+        phx_lease_drop(message->handles[i]);
+    }
+}
+
 PyObject *phx_frame_object(const phx_message *message, int *is_gone) {
     *is_gone = 0;
     frame_object *self = PyObject_New(frame_object, frame_type);
     if (self == NULL) {
+        drop_handles(message);
         return NULL;
     }
     size_t handle_bytes = message->handle_count * sizeof(phx_handle);
     self->message = *message;
     self->loaded = 0;
+    self->owner = phx_self();
     self->bytes = PyMem_Malloc(handle_bytes + message->payload_bytes + 1);
     if (self->bytes == NULL) {
+        drop_handles(message);
         Py_DECREF(self);
         return PyErr_NoMemory();
     }
@@ -40,6 +50,10 @@ static PyObject *load(PyObject *object, PyObject *unused) {
         PyErr_SetString(PyExc_RuntimeError, "the frame was loaded before");
         return NULL;
     }
+    if (self->owner != phx_self()) {
+        PyErr_SetString(PyExc_RuntimeError, "the frame is the parent's, which took it out of the channel");
+        return NULL;
+    }
     self->loaded = 1;
     int is_gone;
     PyObject *item = phx_decode(&self->message, &is_gone);
@@ -50,9 +64,7 @@ static void dealloc(PyObject *object) {
     frame_object *self = (frame_object *)object;
     PyTypeObject *type = Py_TYPE(object);
     if (self->bytes != NULL && !self->loaded) {
-        for (uint32_t i = 0; i < self->message.handle_count; i++) {
-            phx_lease_drop(self->message.handles[i]);
-        }
+        drop_handles(&self->message);
     }
     PyMem_Free(self->bytes);
     PyObject_Free(object);

@@ -322,12 +322,27 @@ static PyObject *take_buffers(const phx_message *message, int *is_gone) {
     return buffers;
 }
 
+// The exception's traceback may keep this view of memory that is about to go.
+static void let_go(PyObject *view) {
+    PyObject *type, *value, *traceback;
+    PyErr_Fetch(&type, &value, &traceback);
+    PyObject *result = PyObject_CallMethod(view, "release", NULL);
+    if (result == NULL) {
+        PyErr_Clear();
+    }
+    Py_XDECREF(result);
+    PyErr_Restore(type, value, traceback);
+}
+
 static PyObject *decode_pickle(const phx_message *message, int *is_gone) {
     PyObject *object = NULL;
     PyObject *payload = ensure_serializer() < 0 ? NULL : payload_of(message, is_gone);
     PyObject *buffers = payload == NULL ? NULL : take_buffers(message, is_gone);
     if (buffers != NULL) {
         object = PyObject_CallFunctionObjArgs(loads, payload, buffers, NULL);
+        if (object == NULL && !message->spilled) {
+            let_go(payload);
+        }
     }
     Py_XDECREF(buffers);
     Py_XDECREF(payload);
@@ -342,6 +357,7 @@ static PyObject *decode_text(const phx_message *message, int *is_gone, PyObject 
     phx_hold hold;
     phx_status status = phx_lease_take(message->handles[0], &hold);
     if (status != PHX_OK) {
+        drop_from(message, 0);
         *is_gone = status == PHX_STALE;
         return *is_gone ? NULL : phx_raise(status);
     }
