@@ -20,7 +20,6 @@ typedef struct {
 
 // -- geometry --------------------------------------------------------------------------------------------------------
 
-
 static int check_geometry(Py_ssize_t rows, Py_ssize_t outboxes, Py_ssize_t outbox_bytes) {
     if (rows < 1 || rows > UINT32_MAX / 64 || outboxes < 1 || outboxes > PHX_ROW_HOLDERS_MAX || outbox_bytes < 64 ||
         outbox_bytes > INT32_MAX || outbox_bytes % 64 != 0) {
@@ -382,8 +381,7 @@ static PyObject *run_batch(batch_run *run) {
     uint64_t started_ns = (uint64_t)phx_now_ns();
     run_outcome outcome = run_tasks(run, started_ns);
     bool exhausted = phx_row_is_exhausted(run->row);
-    PyObject *record =
-        make_record(run, exhausted ? FLAG_EXHAUSTED : 0, first, (uint64_t)phx_now_ns() - started_ns);
+    PyObject *record = make_record(run, exhausted ? FLAG_EXHAUSTED : 0, first, (uint64_t)phx_now_ns() - started_ns);
     if (record == NULL) {
         Py_XDECREF(run->extra);
         return NULL;
@@ -494,28 +492,32 @@ static PyObject *decode_items(PyObject *module, PyObject *args) {
 // -- the module's part -----------------------------------------------------------------------------------------------
 
 static PyMethodDef methods[] = {
-    {"size", size, METH_VARARGS | METH_STATIC, "size(rows, outboxes, outbox_bytes)\n--\n\nBytes of block needed."},
-    {"post", post, METH_VARARGS, "post(row, sequence, count)\n--\n\nPut a batch into a free row."},
-    {"look", look, METH_O, "look(row)\n--\n\n(sequence, worker or -1, released, position, end, started_ns)."},
-    {"cut", cut, METH_VARARGS, "cut(row, sequence, keep)\n--\n\nEnd the batch at `keep` at the earliest; where it ends now."},
-    {"peek", peek, METH_O, "peek(worker)\n--\n\n(sequence, first, count, bytes) of its outbox; None while it changes."},
+    {"size", size, METH_VARARGS | METH_STATIC, "size(rows, outboxes, outbox_bytes, /)\n--\n\nBytes of block needed."},
+    {"post", post, METH_VARARGS, "post($self, row, sequence, count, /)\n--\n\nPut a batch into a free row."},
+    {"look", look, METH_O, "look($self, row, /)\n--\n\n(sequence, worker or -1, released, position, end, started_ns)."},
+    {"cut", cut, METH_VARARGS,
+     "cut($self, row, sequence, keep, /)\n--\n\nEnd the batch at `keep` at the earliest; where it ends now."},
+    {"peek", peek, METH_O,
+     "peek($self, worker, /)\n--\n\n(sequence, first, count, bytes) of its outbox; None while it changes."},
     {"free_if_released", free_if_released, METH_O,
-     "free_if_released(row)\n--\n\nFree the row if its holder is done with it; whether it was."},
-    {"free", free_row, METH_O, "free(row)\n--\n\nThe batch is answered, its holder gone or done."},
-    {"claim", claim, METH_VARARGS, "claim(row, sequence, worker)\n--\n\nTrue if the batch is now this worker's."},
-    {"release", release, METH_O, "release(row)\n--\n\nThis worker is done with the row."},
+     "free_if_released($self, row, /)\n--\n\nFree the row if its holder is done with it; whether it was."},
+    {"free", free_row, METH_O, "free($self, row, /)\n--\n\nThe batch is answered, its holder gone or done."},
+    {"claim", claim, METH_VARARGS,
+     "claim($self, row, sequence, worker, /)\n--\n\nTrue if the batch is now this worker's."},
+    {"release", release, METH_O, "release($self, row, /)\n--\n\nThis worker is done with the row."},
     {"run", run, METH_VARARGS,
-     "run(row, sequence, worker, function, items, mode, limit, slice_ns, dumps)\n--\n\n"
+     "run($self, row, sequence, worker, function, items, mode, limit, slice_ns, dumps, /)\n--\n\n"
      "Run tasks; (outcome, exhausted, count, record, extra)."},
     {NULL, NULL, 0, NULL},
 };
 
 static PyMethodDef functions[] = {
     {"encode_items", encode_items, METH_VARARGS,
-     "encode_items(prefix, items, start, stop)\n--\n\nA record of plain values; None if one is not plain."},
-    {"encode_pickled", encode_pickled, METH_O, "encode_pickled(pickled)\n--\n\nOne value of a record that was pickled."},
+     "encode_items(prefix, items, start, stop, /)\n--\n\nA record of plain values; None if one is not plain."},
+    {"encode_pickled", encode_pickled, METH_O,
+     "encode_pickled(pickled, /)\n--\n\nOne value of a record that was pickled."},
     {"decode_items", decode_items, METH_VARARGS,
-     "decode_items(record, offset, count, loads)\n--\n\nThe values; pickled ones are loads(bytes, index)."},
+     "decode_items(record, offset, count, loads, /)\n--\n\nThe values; pickled ones are loads(bytes, index)."},
     {NULL, NULL, 0, NULL},
 };
 

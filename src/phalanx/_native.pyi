@@ -157,7 +157,7 @@ class Barrier:
 class Block:
     """`size` bytes of the arena, zeroed, writable through the buffer protocol; freed with the last holder of the tree."""
 
-    def __init__(self, size: int) -> None: ...
+    def __new__(cls, size: int) -> Self: ...
     @property
     def address(self) -> int:
         """Where the block is mapped in this process. It stays there while the object lives."""
