@@ -375,7 +375,8 @@ def _open_null_input() -> None:
     global _null_input
     if _null_input is None:
         try:
-            _null_input = open(os.devnull, encoding="utf-8")  # noqa: SIM115  # children take it over
+            fd = os.open(os.devnull, os.O_RDONLY)
+            _null_input = open(fd, encoding="utf-8", closefd=False)  # noqa: SIM115  # for as long as the process lives
         except OSError:
             pass
 

@@ -256,3 +256,15 @@ def test_a_default_timeout_for_sockets_is_not_for_the_server(context: Any) -> No
         assert exit_code_of_child(context, sys.exit, 9) == 9
     finally:
         socket.setdefaulttimeout(before)
+
+
+def test_a_pid_is_nobody_elses_until_its_end_has_been_seen(context: Any) -> None:
+    child = context.Process(target=sys.exit)
+    child.start()
+    lifelines.is_readable(child.sentinel, None)
+    os.kill(child.pid, 0)
+    child.join()
+    with pytest.raises(ProcessLookupError):
+        while True:  # the server reaps it as soon as it hears of it
+            os.kill(child.pid, 0)
+    child.close()

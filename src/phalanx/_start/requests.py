@@ -4,7 +4,8 @@ A request, over the socket that all clients share: `SLOT`, with the description'
 clients' socket for the child's own use, and what the child inherits.
 
 A report, over a socket for this child alone: `started PID` from the child itself, before it runs anything, with its
-lifeline; or `failed ERRNO` from the server, if it cannot fork; at last `ended EXITCODE` from the server.
+lifeline; or `failed ERRNO` from the server, if it cannot fork; at last `ended EXITCODE` from the server, to which the
+client answers `seen`, and then the server reaps the child.
 
 Whoever can send a request has got the socket from its parent: there is no address, so there is nobody to keep out.
 """
@@ -77,6 +78,13 @@ class Report:
         finally:
             sock.detach()
 
+    def _send(self, packet: str) -> None:
+        sock = open_socket(self._fd)
+        try:
+            send(sock, packet)
+        finally:
+            sock.detach()
+
     def wait_started(self) -> tuple[int, int] | None:
         """The child's pid and lifeline (-1 without pidfds); None if it will never run because the server has died.
 
@@ -94,7 +102,13 @@ class Report:
         """How the child ended, once it has; None if nobody says it any more."""
         packet, _ = self._receive()
         word, _, number = packet.partition(" ")
-        return int(number) if word == "ended" else None
+        if word != "ended":
+            return None
+        try:
+            self._send("seen")
+        except OSError:  # the server has ended meanwhile
+            pass
+        return int(number)
 
     def fileno(self) -> int:
         return self._fd
