@@ -4,7 +4,9 @@ The steps, and what a death at each leaves behind, are in native/sync/README.md.
 """
 
 import os
+import random
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import BrokenBarrierError
@@ -15,6 +17,7 @@ import pytest
 import phalanx
 from phalanx import _native
 from phalanx._base.errors import OwnerDied
+from phalanx.sharedctypes import RawArray
 from phalanx.synchronize import Barrier, Condition, Event, Lock, RLock, Semaphore
 
 LONG_S = 30.0
@@ -236,6 +239,90 @@ def come_last(barrier: Barrier) -> None:
     while barrier.n_waiting == 0:
         os.sched_yield()
     barrier.wait()
+
+
+# -- any time ----------------------------------------------------------------------------------------------------------
+
+KILLS = 30
+WORKERS = 3
+
+
+class Everything:
+    """One of each, and what each worker has done so far."""
+
+    def __init__(self) -> None:
+        self.lock, self.rlock, self.condition_lock = Lock(), RLock(), RLock()
+        self.condition, self.event = Condition(self.condition_lock), Event()
+        self.semaphore, self.barrier = Semaphore(10 * KILLS), Barrier(2)
+        self.done = RawArray("Q", WORKERS)
+
+    def use_lock(self) -> None:
+        with self.lock:
+            pass
+
+    def use_rlock(self) -> None:
+        with self.rlock, self.rlock:
+            pass
+
+    def use_semaphore(self) -> None:
+        if self.semaphore.acquire(timeout=LONG_S):
+            self.semaphore.release()
+
+    def use_condition(self) -> None:
+        with self.condition:
+            self.condition.notify()
+            self.condition.wait(0.002)
+
+    def use_event(self) -> None:
+        self.event.set()
+        self.event.wait(LONG_S)
+        self.event.clear()
+
+    def use_barrier(self) -> None:
+        try:
+            self.barrier.wait(0.002)
+        except BrokenBarrierError:
+            self.barrier.reset()
+
+    def work(self, number: int) -> None:
+        choose = random.Random(os.getpid()).choice
+        uses = [use for name, use in vars(type(self)).items() if name.startswith("use_")]
+        while True:
+            try:
+                choose(uses)(self)
+            except OwnerDied:
+                for lock in (self.lock, self.rlock, self.condition_lock):
+                    lock.recover()
+            self.done[number] += 1
+
+
+def test_survivors_go_on_whenever_one_is_killed() -> None:
+    everything = Everything()
+    context = phalanx.get_context("fork")
+
+    def start(number: int) -> Any:
+        process = context.Process(target=everything.work, args=(number,))
+        process.start()
+        return process
+
+    processes = [start(number) for number in range(WORKERS)]
+    for kill in range(KILLS):
+        wait_for_progress(everything)
+        number = kill % WORKERS
+        processes[number].kill()
+        expect_killed(processes[number])
+        processes[number] = start(number)
+    for process in processes:
+        process.kill()
+        expect_killed(process)
+
+
+def wait_for_progress(everything: Everything) -> None:
+    before = list(everything.done)
+    deadline = time.monotonic() + LONG_S
+    while any(now < then + 20 for now, then in zip(everything.done, before, strict=True)):
+        assert time.monotonic() < deadline, vars(everything)
+        os.sched_yield()
 
 
 # -- and that these are all -------------------------------------------------------------------------------------------
