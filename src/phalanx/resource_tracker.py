@@ -30,10 +30,13 @@ _CLEANUP_FUNCS = watcher.CLEANUP_FUNCS
 class ResourceTracker:
     """The way to the watcher. Children share it: forked ones hold the same pipe, the others are handed it."""
 
+    _use_simple_format = True  # of the stdlib's two formats, between which test suites switch; here one serves all
+
     def __init__(self) -> None:
         # Recursive: a signal handler or a finalizer may come here while this thread is here.
         self._lock = threading.RLock()
         self._exitcode: int | None = None
+        self._waitpid_timed_out = False
         self._forget()
         # What this process has registered, to be told again to a watcher that replaces a dead one.
         self._registered: set[tuple[str, str]] = set()
@@ -41,12 +44,12 @@ class ResourceTracker:
 
     def _forget(self) -> None:
         self._fd: int | None = None
-        self._pid: int | None = None
-        self._owner_pid = 0
+        self._pid: int | None = None  # only in the process that has started it
 
     def _after_fork(self) -> None:
         self._lock._at_fork_reinit()  # type: ignore[attr-defined]
         self._registered = set()
+        self._pid = None
 
     # -- what programs call ------------------------------------------------------------------------------------------
 
@@ -154,27 +157,28 @@ class ResourceTracker:
             os.close(writer)
             os.waitpid(pid, 0)
             return
-        self._fd, self._pid, self._owner_pid, self._exitcode = writer, pid, os.getpid(), None
+        self._fd, self._pid, self._exitcode = writer, pid, None
         util.Finalize(self, self._stop_at_exit, exitpriority=-200)
 
-    def _stop(self) -> None:
+    def _stop(self, *, wait_timeout: float = limits.WATCHER_STOP_TIMEOUT_S) -> None:
         """Let go of the watcher, which ends if nobody else holds its pipe; who started it waits for that."""
         with self._lock:
-            self._let_go(limits.WATCHER_STOP_TIMEOUT_S)
+            self._let_go(wait_timeout)
             self._registered.clear()
 
     def _stop_at_exit(self) -> None:
         """Leave no zombie to a container whose first process reaps none. Not while something is registered: functions
         that run later, at this process's end, may remove it."""
         with self._lock:
-            if not self._registered and self._owner_pid == os.getpid():
+            if not self._registered and self._pid is not None:
                 self._let_go(limits.WATCHER_EXIT_TIMEOUT_S)
 
     def _let_go(self, timeout_s: float) -> None:
         if self._fd is not None:
             os.close(self._fd)
-        if self._pid is not None and self._owner_pid == os.getpid():
-            self._exitcode = _wait_exit(self._pid, timeout_s)
+        if self._pid is not None:
+            ended, self._exitcode = _wait_exit(self._pid, timeout_s)
+            self._waitpid_timed_out = not ended
         self._forget()
 
 
@@ -190,18 +194,18 @@ def _spawn(reader: int) -> int:
         _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
 
 
-def _wait_exit(pid: int, timeout_s: float) -> int | None:
-    """The exit code of that child; None if it lives on, or somebody else has reaped it."""
+def _wait_exit(pid: int, timeout_s: float) -> tuple[bool, int | None]:
+    """Whether that child has ended, and its exit code; None if it lives on, or somebody else has reaped it."""
     deadline_s = time.monotonic() + timeout_s
     while True:
         try:
             ended, status = os.waitpid(pid, os.WNOHANG)
         except ChildProcessError:
-            return None
+            return True, None
         if ended:
-            return os.waitstatus_to_exitcode(status)
+            return True, os.waitstatus_to_exitcode(status)
         if time.monotonic() >= deadline_s:
-            return None
+            return False, None
         time.sleep(limits.WATCHER_POLL_S)
 
 

@@ -82,6 +82,10 @@ class SharedMemory:
             fd = self._attach(name, track)
         try:
             self._map(fd)
+        except BaseException:
+            if create:
+                self.unlink()
+            raise
         finally:
             os.close(fd)
 
@@ -118,6 +122,7 @@ class SharedMemory:
         """Do it under the name `name`, or under made-up ones until one is free."""
         if name is not None:
             self._name = "/" + name
+            segments.check_name(self._name)
             return make()
         while True:
             self._name = _make_filename()

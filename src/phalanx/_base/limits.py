@@ -22,7 +22,7 @@ INHERITED_FDS_MAX_COUNT = 250
 """File descriptors that one process may inherit through the fork server: the kernel passes 253 at once, 3 are ours."""
 
 EXIT_STATUS_TIMEOUT_S = 1.0
-"""How long to wait for a fork server's word on how a child ended that is known to be dead; a stopped server says none."""
+"""How long to wait for a fork server's word on how a dead child ended; a stopped server says none."""
 
 DAEMON_JOIN_TIMEOUT_S = 5.0
 """How long a program's end waits for a daemonic child that has got SIGTERM, before it sends SIGKILL."""
@@ -37,25 +37,25 @@ ACCEPT_RETRY_S = 0.1
 """Pause of a server that cannot accept (out of descriptors, say) before it tries again, so that it does not spin."""
 
 POOL_BATCH_S = 0.002
-"""Work that a batch of a pool should hold: long against the 20 us that a batch costs, short against what people notice."""
+"""Work that a batch of a pool should hold: long against the 20 us that it costs, short against what people notice."""
 
 POOL_BATCH_FLOOR_S = 0.0002
-"""Batches are not made smaller than this towards the end of a call, where they are cut small to spread the rest evenly."""
+"""The smallest batches at the end of a call, where they are cut small to spread the rest evenly."""
 
 POOL_BATCH_MAX_COUNT = 65_536
 """Tasks in one batch, so that its record and its results stay small however short the tasks are."""
 
 POOL_BATCH_GROWTH = 8
-"""How much larger the next batches of a job may be than one that came back: a wrong guess costs one batch, not the job."""
+"""How much larger the next batches of a job may be than one that came back: a wrong guess costs one batch."""
 
 POOL_AHEAD_COUNT = 3
 """Batches in flight for each worker: one runs, one waits in the channel, one is on its way."""
 
 POOL_SINGLES_AHEAD_COUNT = 512
-"""Single tasks (apply_async) in flight for the whole pool: so many need nobody who collects, and the rest waits its turn."""
+"""Single tasks (apply_async) in flight for the whole pool: so many need nobody who collects, the rest waits."""
 
 POOL_ROWS_COUNT = 2048
-"""Rows of a pool (64 bytes each): several times what is in flight, because a cut batch keeps its row until its worker is done."""
+"""Rows of a pool (64 bytes each): several times what is in flight; a cut batch keeps its row till its worker ends."""
 
 POOL_OUTBOX_BYTES = 32 * 1024
 """Results that a worker has finished and not sent; a larger result travels alone."""
@@ -94,7 +94,7 @@ POOL_FUNCTION_CACHE_COUNT = 64
 """Functions that a worker keeps unpickled, and that a pool keeps pickled."""
 
 OUT_OF_BAND_BYTES = 16_384
-"""A buffer (numpy, Arrow...) of this size or more goes into the arena by itself and is mapped by the receiver, not copied:
+"""A buffer (numpy, Arrow...) of this size or more goes into the arena and is mapped by the receiver, not copied:
 below it, two copies cost less than a lease and a first touch of other pages."""
 
 SEGMENT_UNCHECKED_BYTES = 16 * 1024 * 1024
@@ -109,8 +109,20 @@ WATCHER_READ_BYTES = 64 * 1024
 WATCHER_STOP_TIMEOUT_S = 5.0
 """How long a watcher that was let go of may take to end; it stays while another process holds its pipe."""
 
-WATCHER_EXIT_TIMEOUT_S = 1.0
+WATCHER_EXIT_TIMEOUT_S = 0.5
 """The same at a program's end, which must not be held up by a child that lives on."""
 
 WATCHER_POLL_S = 0.005
 """How often its end is looked for then."""
+
+CLIENT_CHECK_S = 0.2
+"""How often a manager looks whether a client that waits for a lock still lives: five looks a second cost nothing."""
+
+EXIT_NOTICE_TIMEOUT_S = 1.0
+"""How long to wait for a process to count as ended whose connection has: some milliseconds, if it has died at all."""
+
+UNREFERENCED_KEPT_S = 5.0
+"""How long a manager keeps an object without proxies: one may be on its way to a process that is slow to start."""
+
+UNREFERENCED_MAX_COUNT = 256
+"""How many such objects a manager keeps at most; beyond that the oldest go at once."""

@@ -5,12 +5,19 @@ from __future__ import annotations
 import errno
 import os
 
-__all__ = ["create", "identity", "publish", "shm_open", "shm_unlink"]
+__all__ = ["check_name", "create", "identity", "publish", "shm_open", "shm_unlink"]
 
 MOUNT = "/dev/shm"
 """Where the C libraries of Linux keep segments, whatever the program."""
 
+_NAME_MAX_BYTES = 255  # NAME_MAX of limits.h
+
 _OPEN_FILES = "/proc/self/fd"
+
+
+def check_name(name: str) -> None:
+    """ValueError for a NUL in the name, OSError for one that no segment can have."""
+    _path(name)
 
 
 def _path(name: str) -> str:
@@ -18,7 +25,7 @@ def _path(name: str) -> str:
     if "\0" in name:
         raise ValueError("embedded null character")
     bare = name.lstrip("/")
-    if bare in ("", ".", "..") or "/" in bare:
+    if bare in ("", ".", "..") or "/" in bare or len(os.fsencode(bare)) > _NAME_MAX_BYTES:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), name)
     return f"{MOUNT}/{bare}"
 

@@ -113,7 +113,8 @@ class Registry:
     def remove(self, left: list[tuple[str, str]]) -> None:
         for rtype in sorted({rtype for rtype, _ in left}):
             names = [name for kind, name in left if kind == rtype]
-            _warn(f"There appear to be {len(names)} leaked {rtype} objects to clean up at shutdown: {set(names)}")
+            if rtype != "dummy":
+                _warn(f"There appear to be {len(names)} leaked {rtype} objects to clean up at shutdown: {set(names)}")
             for name in names:
                 try:
                     CLEANUP_FUNCS[rtype](name)
