@@ -9,6 +9,8 @@
     pool, futures, managers, dummy        pools, executors, served objects, all of it over threads
     reduction, resource_sharer            pickling for other processes, handing over file descriptors
     compat, cli         `import multiprocessing` meaning this package; the command `phalanx`
+
+A name is imported when somebody first asks for it.
 """
 
 from __future__ import annotations
@@ -72,9 +74,15 @@ def _import(module: str) -> ModuleType:
     return import_module(f"{__name__}.{module}")
 
 
+# With the stdlib's package, the use of one module loads most others, and programs reach for them as attributes.
+_SUBMODULES = frozenset({
+    "connection", "context", "dummy", "forkserver", "heap", "managers", "pool", "process", "queues", "reduction",
+    "resource_sharer", "resource_tracker", "shared_memory", "sharedctypes", "spawn", "synchronize", "util",
+})  # fmt: skip
+
+
 def _submodule(name: str) -> object:
-    """`phalanx.context` and the like, which the stdlib's package has loaded from the start."""
-    if name in ("context", "process", "reduction"):
+    if name in _SUBMODULES:
         return _import(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

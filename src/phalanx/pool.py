@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from phalanx import util
 from phalanx._base.cpus import available_cpus
@@ -13,12 +13,16 @@ from phalanx._base.errors import ProcessError
 from phalanx._base.limits import POOL_WINDOW_COUNT
 from phalanx._runtime import events as e
 from phalanx._runtime.calls import Call
-from phalanx._runtime.failures import ExceptionWithTraceback, MaybeEncodingError, RemoteTraceback, rebuild_exc
+from phalanx._runtime.failures import ExceptionWithTraceback as ExceptionWithTraceback
+from phalanx._runtime.failures import MaybeEncodingError as MaybeEncodingError
+from phalanx._runtime.failures import RemoteTraceback as RemoteTraceback
+from phalanx._runtime.failures import rebuild_exc as rebuild_exc
 from phalanx._runtime.readers import make_reader
 from phalanx._runtime.records import Mode
-from phalanx._runtime.results import ApplyResult, AsyncResult, IMapIterator, IMapUnorderedIterator, MapResult
+from phalanx._runtime.results import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
+from phalanx._runtime.results import AsyncResult as AsyncResult
 from phalanx._runtime.shell import Shell
-from phalanx._runtime.worker import work as worker
+from phalanx._runtime.worker import work as worker  # noqa: F401
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -61,7 +65,7 @@ class Pool:
     ) -> None:
         self._state = INIT
         self._processes = _checked_size(processes)
-        if maxtasksperchild is not None and (not isinstance(maxtasksperchild, int) or maxtasksperchild <= 0):
+        if maxtasksperchild is not None and not (isinstance(maxtasksperchild, int) and maxtasksperchild > 0):
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
@@ -94,7 +98,7 @@ class Pool:
     def __reduce__(self) -> tuple[Any, ...]:
         raise NotImplementedError("pool objects cannot be passed between processes or pickled")
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         self._check_running()
         return self
 
@@ -211,7 +215,12 @@ class Pool:
         return self._map_later(func, iterable, Mode.STAR, chunksize, (callback, error_callback), rules)
 
     def _map_now(
-        self, func: Callable[..., Any], iterable: Iterable[Any], mode: Mode, chunksize: int | None, rules: dict[str, Any]
+        self,
+        func: Callable[..., Any],
+        iterable: Iterable[Any],
+        mode: Mode,
+        chunksize: int | None,
+        rules: dict[str, Any],
     ) -> list[Any]:
         result, call, event = self._prepare_map(func, iterable, mode, chunksize, (None, None), rules)
         self._shell.run(call, event)
@@ -356,7 +365,7 @@ def _default_context() -> Any:
     """The start method in force. The contexts lie above pools, so the package hands its own over by this name."""
     import phalanx
 
-    return phalanx.get_context()  # type: ignore[attr-defined]
+    return phalanx.get_context()  # type: ignore[operator]
 
 
 def _pop_returns_errors(rules: dict[str, Any]) -> bool:
@@ -367,7 +376,7 @@ def _pop_returns_errors(rules: dict[str, Any]) -> bool:
 
 
 def _make_rules(options: dict[str, Any]) -> e.Rules:
-    """`timeout` (seconds), `retries`, `retry_on` (an exception class or a tuple), `backoff` (seconds, doubled each time)."""
+    """`timeout` (seconds), `retries`, `retry_on` (exception classes), `backoff` (seconds, doubled each time)."""
     timeout = options.pop("timeout", None)
     retries = options.pop("retries", 0)
     retry_on = options.pop("retry_on", ())
@@ -397,5 +406,5 @@ def _end_forgotten(shell: Shell, owner_pid: int) -> None:
         return
     if util.is_exiting():
         _end(shell)
-    else:  # inside the garbage collector, perhaps of a thread that holds the pool's locks: its own threads see to the rest
+    else:  # in the garbage collector, perhaps of a thread that holds the pool's locks: the pool's threads do the rest
         shell.tell(e.Terminated(ProcessError("the pool was garbage-collected")))

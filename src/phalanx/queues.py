@@ -45,14 +45,14 @@ class Queue(_native.Channel):
         super().__init__(maxsize)
 
     def join_thread(self) -> None:
-        """Nothing to wait for: what was put is in the queue already. AssertionError before `close()`, as the stdlib's."""
+        """Nothing to wait for: what was put is in the queue. AssertionError before `close()`, as the stdlib's."""
         assert self.closed, f"Queue {self!r} not closed"
 
     def cancel_join_thread(self) -> None:
         """Nothing to cancel: no process waits for its queues when it ends."""
 
     def _on_queue_feeder_error(self, e: Exception, obj: object) -> None:
-        """For subclasses: `obj` could not be serialised. Prints the traceback, as the stdlib's. Called in the thread that put."""
+        """For subclasses: `obj` could not be serialised. Prints the traceback, as the stdlib's. Called by `put`."""
         import traceback
 
         traceback.print_exception(e)

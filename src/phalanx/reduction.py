@@ -107,11 +107,7 @@ def _reducers(own: dict[type, Reducer]) -> dict[type, Reducer]:
 def _libraries_reducers(stdlib: ModuleType) -> dict[type, Reducer]:
     """Without the stdlib's own for types that are not its own: their pickles would load the stdlib's package."""
     extra: dict[type, Reducer] = stdlib.ForkingPickler._extra_reducers
-    return {
-        known: reduce
-        for known, reduce in list(extra.items())
-        if not _is_stdlib(reduce) or _is_stdlib(known)
-    }
+    return {known: reduce for known, reduce in list(extra.items()) if not _is_stdlib(reduce) or _is_stdlib(known)}
 
 
 def _is_stdlib(obj: object) -> bool:

@@ -213,9 +213,7 @@ if __name__ == "__main__":
 def test_a_module_that_cannot_be_preloaded(on_error: str, stdout: str, stderr: str, tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     path.write_text(PRELOAD_MISSING)
-    done = subprocess.run(
-        [sys.executable, path, on_error], check=False, capture_output=True, text=True, timeout=LONG_S
-    )
+    done = subprocess.run([sys.executable, path, on_error], check=False, capture_output=True, text=True, timeout=LONG_S)
     assert done.stdout == stdout
     assert stderr in done.stderr
     assert (done.stderr == "") is (on_error == "ignore")

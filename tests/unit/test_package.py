@@ -54,16 +54,14 @@ def test_importing_the_package_loads_nothing_else() -> None:
     assert set(run(program).split()) <= {"phalanx", "__future__"}
 
 
-def test_the_usual_submodules_are_attributes() -> None:
-    program = "import phalanx; print(phalanx.context.__name__, phalanx.process.__name__, phalanx.reduction.__name__)"
-    assert run(program) == "phalanx.context phalanx.process phalanx.reduction\n"
+def test_submodules_are_attributes() -> None:
+    program = "import phalanx; print(phalanx.context.__name__, phalanx.util.__name__, phalanx.connection.__name__)"
+    assert run(program) == "phalanx.context phalanx.util phalanx.connection\n"
 
 
 def test_another_platform_is_told_in_one_sentence() -> None:
     program = (
-        "import sys; sys.platform = 'win32'\n"
-        "try:\n    import phalanx\n"
-        "except ImportError as error:\n    print(error)\n"
+        "import sys; sys.platform = 'win32'\ntry:\n    import phalanx\nexcept ImportError as error:\n    print(error)\n"
     )
     assert run(program) == "phalanx runs on Linux only, not on win32\n"
 

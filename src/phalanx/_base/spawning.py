@@ -41,6 +41,4 @@ def set_spawning_popen(popen: SpawningPopen | None) -> None:
 def assert_spawning(obj: object) -> None:
     """RuntimeError unless a child is being prepared in this thread."""
     if get_spawning_popen() is None:
-        raise RuntimeError(
-            f"{type(obj).__name__} objects should only be shared between processes through inheritance"
-        )
+        raise RuntimeError(f"{type(obj).__name__} objects should only be shared between processes through inheritance")

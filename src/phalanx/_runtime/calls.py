@@ -50,7 +50,14 @@ class Call:
     )
 
     def __init__(
-        self, number: int, target: Callable[..., Any], mode: Mode, items: list[Any], sink: Sink, chunk: int, rules: Rules
+        self,
+        number: int,
+        target: Callable[..., Any],
+        mode: Mode,
+        items: list[Any],
+        sink: Sink,
+        chunk: int,
+        rules: Rules,
     ) -> None:
         self.number = number
         self.target = target

@@ -34,8 +34,8 @@ class Outbox(NamedTuple):
 
     batch: int
     first: int
-    count: int
-    data: bytes
+    result_count: int
+    data: Any
 
 
 class Crew:
@@ -112,8 +112,10 @@ class Crew:
         """The error for the task that a worker ran when it ended."""
         process = self.processes[number]
         code = process.exitcode
-        how = f"was killed by signal {-code}{_signal_name(-code)}" if code is not None and code < 0 else (
-            f"ended with exit code {code}"
+        how = (
+            f"was killed by signal {-code}{_signal_name(-code)}"
+            if code is not None and code < 0
+            else (f"ended with exit code {code}")
         )
         what = f"while it ran {task}" if task else "while it had no task"
         return WorkerDied(f"worker {process.pid} {how} {what}", pid=process.pid, exitcode=code, task=task)
@@ -203,7 +205,7 @@ class Crew:
     def handle(self, shell: Shell, record: Any) -> None:
         """Tell the shell what a record of the result channel says."""
         if type(record) is bytes:
-            ANSWERS[record[0]](shell, record, ())
+            ANSWERS[record[0]](shell, record, [])
         else:
             data, *buffers = record
             ANSWERS[data[0]](shell, data, buffers)

@@ -144,7 +144,7 @@ class Cut:
 
 @dataclass(slots=True)
 class Returned:
-    """The batch could not be written or rebuilt as a whole: its tasks are to be sent again, one by one if `is_single`."""
+    """The batch could not be written or rebuilt as a whole: its tasks are sent again, one by one if `is_single`."""
 
     batch: int
     is_single: bool = True

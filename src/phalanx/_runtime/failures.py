@@ -84,7 +84,7 @@ def pack_failure(error: BaseException) -> bytes:
 
 
 def unpack_failure(data: bytes) -> BaseException:
-    """The exception that `pack_failure` was given, or a RemoteError that tells of it; the remote traceback is its cause."""
+    """The exception that `pack_failure` was given, or a RemoteError about it; its cause is the remote traceback."""
     pickled, type_name, message, text = pickle.loads(data)
     error: object = None
     if pickled is not None:

@@ -18,7 +18,20 @@ __all__ = ["Reader", "make_reader"]
 TELL_AFTER_S = 0.001
 """A reader tells what it has read after this time at the latest, if workers wait for it."""
 
-QUICK = (list, tuple, range, str, bytes, dict, set, frozenset, deque, type({}.keys()), type({}.values()), type({}.items()))
+QUICK: tuple[type, ...] = (
+    list,
+    tuple,
+    range,
+    str,
+    bytes,
+    dict,
+    set,
+    frozenset,
+    deque,
+    type({}.keys()),
+    type({}.values()),
+    type({}.items()),
+)
 """Iterating these runs no code that could block: no thread is needed."""
 
 
@@ -93,7 +106,7 @@ class QuickReader(Reader):
 
 
 class ThreadReader(Reader):
-    """For everything else: a thread of its own, because the iterable may block, or wait for results of this very call."""
+    """For everything else: a thread of its own, because the iterable may block, or wait for results of its own call."""
 
     def __init__(self, shell: "Shell", call: "Call", iterable: Any) -> None:
         super().__init__(shell, call, iterable)

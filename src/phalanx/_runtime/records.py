@@ -49,7 +49,7 @@ class Answer(IntEnum):
 
 
 class Head:
-    """The head of a pickled record: unpickled first, it is noted, so that a fault in the items is known to be theirs."""
+    """The head of a pickled record: unpickled and noted first, so that a fault in the items is known to be theirs."""
 
     __slots__ = ("block", "data")
 

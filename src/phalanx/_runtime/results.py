@@ -56,7 +56,7 @@ class ApplyResult:
             self._shell.wait(self._call, timeout)
 
     def get(self, timeout: float | None = None) -> Any:
-        """The result; raises the call's error. `multiprocessing.TimeoutError` if it has not come after `timeout` seconds."""
+        """The result; raises the call's error. The package's TimeoutError if that takes over `timeout` seconds."""
         if not self._is_ready and not self._shell.wait(self._call, timeout):
             raise TimeoutError
         if self._error is not None:
@@ -143,7 +143,7 @@ class Failure:
 
 
 class IMapIterator:
-    """The results of `imap`, in the order of the items. A failed item raises in its place; the iterator goes on behind it."""
+    """The results of `imap`, in the order of the items. A failed item raises in its place; those behind it follow."""
 
     __module__ = PUBLIC_MODULE
 

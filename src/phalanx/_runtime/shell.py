@@ -412,7 +412,7 @@ class Shell:
         outbox = self.crew.outbox_of(command.worker)
         flight = self.flights.get(command.batch)
         if flight is not None and outbox is not None and outbox.batch == flight.number:
-            self.deliver(flight, outbox.first, outbox.count, outbox.data, 0)
+            self.deliver(flight, outbox.first, outbox.result_count, outbox.data, 0)
 
     # -- what the records bring (the collector, through answers.py) -------------------------------------------------
 
@@ -476,7 +476,7 @@ class Shell:
         if outbox is not None:
             flight = self.flights.get(outbox.batch)
             if flight is not None:
-                self.deliver(flight, outbox.first, outbox.count, outbox.data, 0)
+                self.deliver(flight, outbox.first, outbox.result_count, outbox.data, 0)
         remains, taken = self.crew.remains_of(number, list(self.flights.values()))
         held, task = [], None
         for flight, position in remains:
@@ -560,7 +560,7 @@ class Shell:
 
 
 class Helper:
-    """The thread that collects and calls back where no caller does it. Asleep without a timeout while nobody needs it."""
+    """The thread that collects and calls back where no caller does it. Asleep for good while nobody needs it."""
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell

@@ -108,7 +108,7 @@ class Worker:
     def _take(self, record: bytes | tuple[Head, list[Any]]) -> None:
         head: Head | None = None
         items: list[Any] | None = None
-        if type(record) is bytes:
+        if isinstance(record, bytes):
             data = record
         else:
             head, items = record
@@ -201,7 +201,7 @@ class Worker:
     # -- answers -----------------------------------------------------------------------------------------------------
 
     def _answer(self, record: bytes) -> None:
-        """Put a record, whatever it takes: what has been run must not be lost because the arena is full for a moment."""
+        """Put a record, whatever it takes: what has been run must not be lost because the arena is full just now."""
         while True:
             try:
                 return self._put(record)

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["anonymous_file", "write_description"]
 
 
-def write_description(
-    process_obj: BaseProcess, popen: spawning.SpawningPopen, slot: int, fds: dict[str, int]
-) -> int:
+def write_description(process_obj: BaseProcess, popen: spawning.SpawningPopen, slot: int, fds: dict[str, int]) -> int:
     """A file descriptor of a file that says all that the child in that slot needs; `fds` are handed to it by name.
 
     The file is complete before the child exists: whatever cannot be pickled raises now, and no one waits for a reader.
