@@ -39,6 +39,22 @@ def die_at_3(text):
         os._exit(7)
     return text
 
+def die_twice(path):
+    with open(path, "a+") as file:
+        file.write("x")
+        file.seek(0)
+        tries = file.read()
+    if len(tries) < 3:
+        os._exit(7)
+    return tries
+
+class Wordless(Exception):
+    def __str__(self):
+        raise self
+
+def wordless(text):
+    raise Wordless
+
 def slow_at_0(text):
     if text.startswith("0"):
         time.sleep(1)
@@ -120,9 +136,35 @@ def test_a_dead_worker_fails_one_input(functions, method, order):
     by_index = {line["index"]: line for line in lines(done)}
     assert [by_index[n].get("result") for n in range(8)] == ["0", "1", "2", None, "4", "5", "6", "7"]
     assert by_index[3]["input"] == "3"
-    assert "WorkerDied" in by_index[3]["error"]
-    assert "exit code 7" in by_index[3]["error"]
+    assert by_index[3]["error"].startswith("WorkerDied: worker ")
+    assert by_index[3]["error"].endswith(f"ended with exit code 7 while it ran {functions}:die_at_3() of item 3")
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+@pytest.mark.parametrize("order", [[], ["--unordered"]])
+def test_an_input_that_takes_too_long_fails_alone(functions, method, order):
+    arguments = ["--start-method", method, *order, "--timeout", "0.5", "--workers", 2, "0", "1000", "0.01", "0"]
+    done = phalanx("map", f"{functions}:sleep", *arguments)
+    by_index = {line["index"]: line for line in lines(done)}
+    assert [by_index[n].get("result", "failed") for n in range(4)] == [None, "failed", None, None]
+    assert by_index[1]["error"].startswith("TaskTimeout")
+    assert done.returncode == 1
+
+
+@pytest.mark.parametrize("method", START_METHODS)
+def test_retries_after_a_death(functions, tmp_path, method):
+    path = tmp_path / "tries"
+    assert results(phalanx("map", f"{functions}:die_twice", "--start-method", method, "--retries", 2, path)) == ["xxx"]
+    path.unlink()
+    done = phalanx("map", f"{functions}:die_twice", "--start-method", method, "--retries", 1, path)
+    assert lines(done)[0]["error"].startswith("WorkerDied")
+    assert done.returncode == 1
+
+
+def test_an_error_without_words(functions):
+    (line,) = lines(phalanx("map", f"{functions}:wordless", "x"))
+    assert line["error"] == "Wordless: <no text: its __str__ fails>"
 
 
 def test_exit_in_a_function_is_its_failure(functions):
@@ -213,7 +255,7 @@ def test_inputs_with_a_dash_come_after_two(functions):
 def test_json_inputs(functions):
     done = phalanx("map", f"{functions}:same", "--json", "3", '{"a": [null]}', "[")
     assert [line.get("result") for line in lines(done)] == [3, {"a": [None]}, None]
-    assert "JSONDecodeError" in lines(done)[2]["error"]
+    assert lines(done)[2]["error"].startswith("JSONDecodeError: ")
     assert done.returncode == 1
 
 
@@ -336,6 +378,8 @@ WRONG = [
     (["map", "{f}:same", "--output", "nowhere/out", "x"], "cannot write 'nowhere/out': No such file"),
     (["map", "{f}:same", "--workers", "0", "x"], "'0' is no number of workers"),
     (["map", "{f}:same", "--workers", "two", "x"], "'two' is no number of workers"),
+    (["map", "{f}:same", "--timeout", "0", "x"], "'0' is no time"),
+    (["map", "{f}:same", "--retries", "-1", "x"], "--retries"),
     (["map", "{f}:same", "--start-method", "teleport", "x"], "invalid choice: 'teleport'"),
     (["map", "{f}:same", "--no-such-option", "x"], "unrecognized arguments: --no-such-option"),
 ]

@@ -4,7 +4,6 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 
 from phalanx._cli import work
 from phalanx._cli.inputs import InFlight, gather
@@ -41,15 +40,16 @@ def main(arguments: list[str]) -> Status:
     target = Target.parse(options.function)
     inputs = gather(options.inputs, options.source, options.glob, options.exclude)
     load_here(target)
+    job = work.Work(target, options.json)
     context = DefaultContext().get_context(options.start_method)
     tally = Tally(workers=options.workers or default_workers(inputs.count))
     in_flight = InFlight(inputs.texts, keep=options.compare)
     status = Status.OK
     try:
         with open_report(options.output, options.progress, inputs.count, tally) as report:
-            run(options, context, target, in_flight, report)
+            run(options, context, job, in_flight, report)
         if in_flight.kept is not None:
-            tally.one_process_s = compare(options, context, target, in_flight.kept)
+            tally.one_process_s = compare(context, job, in_flight.kept)
     except KeyboardInterrupt:
         status = Status.INTERRUPTED
     except OutputClosed:
@@ -75,15 +75,15 @@ def default_workers(count: int | None) -> int:
     return available if count is None else max(1, min(available, count))
 
 
-def run(options: argparse.Namespace, context: BaseContext, target: Target, in_flight: InFlight, report: Report) -> None:
+def run(options: argparse.Namespace, context: BaseContext, job: work.Work, in_flight: InFlight, report: Report) -> None:
     start_s = time.perf_counter()
     try:
-        with context.Pool(report.tally.workers, initializer=work.prepare, initargs=(target,)) as pool:
-            one = partial(work.run_one, target, options.json)
+        with context.Pool(report.tally.workers, initializer=work.prepare, initargs=(job.target,)) as pool:
+            rules = {"timeout": options.timeout, "retries": options.retries}
             if options.unordered:
-                results = unordered(pool.imap_unordered(one, in_flight), in_flight)
+                results = unordered(pool.imap_unordered(job, in_flight, **rules), in_flight)
             else:
-                results = ordered(pool.imap(one, in_flight), in_flight)
+                results = ordered(pool.imap(job, in_flight, **rules), in_flight)
             for done in results:
                 report.add(done)
             pool.close()
@@ -130,10 +130,10 @@ def unordered(results: Iterator[work.Done], in_flight: InFlight) -> Iterator[wor
         yield work.failed(index, in_flight.settle(index), lost.with_traceback(None))
 
 
-def compare(options: argparse.Namespace, context: BaseContext, target: Target, texts: list[str]) -> float:
+def compare(context: BaseContext, job: work.Work, texts: list[str]) -> float:
     """Seconds that one process needs for the same inputs, without the start of that process."""
-    with context.Pool(1, initializer=work.prepare, initargs=(target,)) as pool:
-        seconds: float = pool.apply(work.run_all, (target, options.json, texts))
+    with context.Pool(1, initializer=work.prepare, initargs=(job.target,)) as pool:
+        seconds: float = pool.apply(job.time_all, (texts,))
     return seconds
 
 
@@ -169,6 +169,8 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
         "--start-method", choices=DefaultContext().get_all_start_methods(), help="how workers are started"
     )
     group.add_argument("--unordered", action="store_true", help="write each line as soon as it is there")
+    group.add_argument("--timeout", metavar="S", type=seconds, help="an input that takes longer has failed")
+    group.add_argument("--retries", metavar="N", type=count, default=0, help="try again if a worker dies or times out")
     group.add_argument("--compare", action="store_true", help="run all again in one process, and tell the speed-up")
 
 
@@ -182,8 +184,23 @@ def add_output_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number: 0 or more")
+    return int(text)
+
+
 def worker_count(text: str) -> int:
-    count = int(text) if text.isdecimal() else 0
-    if count < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no number of workers: 1 or more")
-    return count
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no time: seconds, more than 0")
+    return value

@@ -7,13 +7,13 @@ import importlib.util
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from operator import attrgetter
 from types import ModuleType
 from typing import Any
 
+from phalanx._cli.failure import headline, place
 from phalanx._cli.usage import CommandError
 
 __all__ = ["Target"]
@@ -62,7 +62,7 @@ class Target:
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            raise CommandError(f"cannot import {self.module!r}: {describe(error)}") from error
+            raise CommandError(f"cannot import {self.module!r}: {headline(error)}{place(error)}") from error
 
 
 def is_file(module: str) -> bool:
@@ -84,16 +84,3 @@ def module_name(path: str) -> str:
     """The name under which other modules beside the file would import it, unless a loaded module has that name."""
     name = os.path.splitext(os.path.basename(path))[0]
     return f"phalanx_map_{name}" if name in sys.modules else name
-
-
-def describe(error: BaseException) -> str:
-    """What went wrong and where, in one line."""
-    text = traceback.format_exception_only(error)[-1].strip()
-    if isinstance(error, SyntaxError):  # its place is the file that could not be read, not the reader
-        return f"{text} ({error.filename}, line {error.lineno})" if error.lineno else text
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_machinery(frame.filename)]
-    return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text
-
-
-def is_machinery(filename: str) -> bool:
-    return filename.startswith("<frozen importlib") or filename in (__file__, importlib.__file__)

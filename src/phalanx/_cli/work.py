@@ -4,12 +4,13 @@ import json
 import os
 import sys
 import time
-import traceback
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from phalanx._cli.failure import full_story, headline
 from phalanx._cli.target import Target
 
-__all__ = ["Done", "failed", "prepare", "run_all", "run_one"]
+__all__ = ["Done", "Work", "failed", "prepare"]
 
 
 class Done(NamedTuple):
@@ -30,24 +31,33 @@ def prepare(target: Target) -> None:
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def run_one(target: Target, as_json: bool, item: tuple[int, str]) -> Done:
-    index, text = item
-    start_ns = time.perf_counter_ns()
-    try:
-        result = encode(target.load()(json.loads(text) if as_json else text))
-    except BaseException as error:  # noqa: BLE001 - SystemExit, too, is the failure of this one input
-        return failed(index, text, error, time.perf_counter_ns() - start_ns)
-    line = f'{{"index": {index}, "input": {json.dumps(text)}, "result": {result}}}'
-    return Done(index, line, False, time.perf_counter_ns() - start_ns)
+@dataclass(frozen=True)
+class Work:
+    """What is to be done with each input. Its `repr` is what an error calls it."""
 
+    target: Target
+    as_json: bool
 
-def run_all(target: Target, as_json: bool, texts: list[str]) -> float:
-    """Seconds that one process needs for all of them, with no message in between."""
-    target.load()
-    start_s = time.perf_counter()
-    for item in enumerate(texts):
-        run_one(target, as_json, item)
-    return time.perf_counter() - start_s
+    def __repr__(self) -> str:
+        return f"{self.target.module}:{self.target.function}"
+
+    def __call__(self, item: tuple[int, str]) -> Done:
+        number, text = item
+        start_ns = time.perf_counter_ns()
+        try:
+            result = encode(self.target.load()(json.loads(text) if self.as_json else text))
+        except BaseException as error:  # noqa: BLE001 - SystemExit, too, is the failure of this one input
+            return failed(number, text, error, time.perf_counter_ns() - start_ns)
+        line = f'{{"index": {number}, "input": {json.dumps(text)}, "result": {result}}}'
+        return Done(number, line, False, time.perf_counter_ns() - start_ns)
+
+    def time_all(self, texts: list[str]) -> float:
+        """Seconds that one process needs for all of them, with no message in between."""
+        self.target.load()
+        start_s = time.perf_counter()
+        for item in enumerate(texts):
+            self(item)
+        return time.perf_counter() - start_s
 
 
 def encode(result: Any) -> str:
@@ -58,16 +68,7 @@ def encode(result: Any) -> str:
         return json.dumps(repr(result))
 
 
-def failed(index: int, text: str, error: BaseException, busy_ns: int = 0) -> Done:
-    fields = {
-        "index": index,
-        "input": text,
-        "error": traceback.format_exception_only(error)[-1].strip(),
-        "traceback": "".join(traceback.format_exception(without_our_frame(error))),
-    }
-    return Done(index, json.dumps(fields), True, busy_ns)
-
-
-def without_our_frame(error: BaseException) -> BaseException:
-    """The traceback then begins in the user's function."""
-    return error.with_traceback(error.__traceback__ and error.__traceback__.tb_next)
+def failed(number: int, text: str, error: BaseException, busy_ns: int = 0) -> Done:
+    """Of an error that the function raised, or of what happened to the worker that ran it."""
+    fields = {"index": number, "input": text, "error": headline(error), "traceback": full_story(error)}
+    return Done(number, json.dumps(fields), True, busy_ns)
