@@ -8,7 +8,7 @@
 #include <string.h>
 
 #define STORAGE_BYTES 2048  // most records fit: no heap for them
-#define RAW_BYTES 64        // a kind of record: what send_bytes sent, which may be a pickle; PHX_BYTES is a bytes object
+#define RAW_BYTES 64  // a kind of record: what send_bytes sent, which may be a pickle; PHX_BYTES is a bytes object
 
 typedef struct {
     PyObject_HEAD
@@ -482,14 +482,10 @@ static PyObject *poll_until(pipe_object *self, int64_t deadline_ns) {
             Py_RETURN_FALSE;
         }
         switch (wait_for_items(self, deadline_ns)) {
-        case PHX_TIMED_OUT:
-            Py_RETURN_FALSE;
-        case PHX_INTERRUPTED:
-            return NULL;
-        case PHX_BROKEN:
-            Py_RETURN_TRUE;
-        default:
-            break;
+        case PHX_TIMED_OUT: Py_RETURN_FALSE;
+        case PHX_INTERRUPTED: return NULL;
+        case PHX_BROKEN: Py_RETURN_TRUE;
+        default: break;
         }
     }
 }
@@ -640,27 +636,34 @@ static PyObject *get_attached(PyObject *object, void *unused) {
     return PyBool_FromLong(is_attached(as_pipe(object)));
 }
 
-#define FAST(function) (PyCFunction)(void (*)(void))function, METH_FASTCALL | METH_KEYWORDS
+#define FAST(function) (PyCFunction)(void (*)(void)) function, METH_FASTCALL | METH_KEYWORDS
 static PyMethodDef methods[] = {
     {"send", FAST(send_object),
-     "send($self, obj)\n--\n\nSend an object. OSError; BrokenPipeError if nobody can receive it any more; whatever pickling\n"
+     "send($self, obj)\n--\n\nSend an object. OSError; BrokenPipeError if nobody can receive it any more; whatever "
+     "pickling\n"
      "raises, and then nothing has been sent."},
     {"recv", FAST(recv_object),
-     "recv($self)\n--\n\nThe next object. EOFError when the other side has closed and nothing is left; whatever unpickling\n"
+     "recv($self)\n--\n\nThe next object. EOFError when the other side has closed and nothing is left; whatever "
+     "unpickling\n"
      "raises."},
     {"send_bytes", FAST(send_bytes),
-     "send_bytes($self, buf, offset=0, size=None)\n--\n\nSend the bytes of a buffer as one message: `size` of them from `offset`\n"
-     "on, without a size all the rest. ValueError for an offset or size that is negative or beyond the buffer, TypeError\n"
+     "send_bytes($self, buf, offset=0, size=None)\n--\n\nSend the bytes of a buffer as one message: `size` of them "
+     "from `offset`\n"
+     "on, without a size all the rest. ValueError for an offset or size that is negative or beyond the buffer, "
+     "TypeError\n"
      "for what is no buffer."},
     {"recv_bytes", FAST(recv_bytes),
      "recv_bytes($self, maxlength=None)\n--\n\nThe next message as bytes. EOFError at the end. If it is longer than\n"
      "`maxlength`, OSError, and nothing more can be received."},
     {"recv_bytes_into", FAST(recv_bytes_into),
-     "recv_bytes_into($self, buf, offset=0)\n--\n\nWrite the next message into a buffer, from byte `offset` on; the number of\n"
-     "bytes. EOFError at the end, ValueError for an offset outside the buffer, `BufferTooShort` (with the whole message\n"
+     "recv_bytes_into($self, buf, offset=0)\n--\n\nWrite the next message into a buffer, from byte `offset` on; the "
+     "number of\n"
+     "bytes. EOFError at the end, ValueError for an offset outside the buffer, `BufferTooShort` (with the whole "
+     "message\n"
      "as its `args[0]`) if it does not fit."},
     {"poll", FAST(poll_end),
-     "poll($self, timeout=0.0)\n--\n\nWhether a message, or the end, can be received within `timeout` seconds (None: wait\n"
+     "poll($self, timeout=0.0)\n--\n\nWhether a message, or the end, can be received within `timeout` seconds (None: "
+     "wait\n"
      "without a limit)."},
     {"fileno", fileno_of, METH_NOARGS, "fileno($self)\n--\n\nThe file descriptor; OSError if closed."},
     {"close", close_end, METH_NOARGS, "close($self)\n--\n\nClose the connection; a second call does nothing."},
@@ -684,8 +687,11 @@ static PyGetSetDef properties[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_new, (void *)new},     {Py_tp_init, (void *)init},    {Py_tp_dealloc, (void *)dealloc},
-    {Py_tp_methods, methods},     {Py_tp_getset, properties},
+    {Py_tp_new, (void *)new},
+    {Py_tp_init, (void *)init},
+    {Py_tp_dealloc, (void *)dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
     {Py_tp_doc, (void *)"PipeEnd(handle, readable=True, writable=True)\n--\n\nOne end of a stream of messages."},
     {0, NULL},
 };

@@ -196,22 +196,15 @@ static phx_status sleep_beside_foreign(phx_pipe_end *end, int64_t deadline_ns) {
 
 phx_status phx_pipe_wait_items(phx_pipe_end *end, int64_t deadline_ns) {
     switch (arm(end)) {
-    case HAS_ITEMS:
-        return PHX_OK;
-    case ARMED_BEFORE_FOREIGN:
-        return sleep_beside_foreign(end, deadline_ns);
-    case ARMED:
-        break;
+    case HAS_ITEMS: return PHX_OK;
+    case ARMED_BEFORE_FOREIGN: return sleep_beside_foreign(end, deadline_ns);
+    case ARMED: break;
     }
     switch (phx_bell_wait(end->fd, deadline_ns)) {
-    case PHX_BELL_TIMED_OUT:
-        return PHX_TIMED_OUT;
-    case PHX_BELL_INTERRUPTED:
-        return PHX_INTERRUPTED;
-    case PHX_BELL_GONE:
-        return PHX_BROKEN;
-    case PHX_BELL_RUNG:
-        break;
+    case PHX_BELL_TIMED_OUT: return PHX_TIMED_OUT;
+    case PHX_BELL_INTERRUPTED: return PHX_INTERRUPTED;
+    case PHX_BELL_GONE: return PHX_BROKEN;
+    case PHX_BELL_RUNG: break;
     }
     return PHX_OK;
 }

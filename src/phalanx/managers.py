@@ -4,6 +4,7 @@ import queue
 import threading
 from typing import TYPE_CHECKING, Any
 
+from phalanx._managers.locks import ManagedLock, ManagedRLock
 from phalanx._managers.manager import BaseManager as BaseManager
 from phalanx._managers.manager import State as State
 from phalanx._managers.objects import all_methods as all_methods
@@ -69,14 +70,19 @@ def _make_pool(*args: Any, **kwds: Any) -> Any:
     return Pool(*args, **kwds)
 
 
+def _make_condition(lock: Any = None) -> threading.Condition:
+    own: Any = ManagedRLock()
+    return threading.Condition(own if lock is None else lock)
+
+
 SyncManager.register("Queue", queue.Queue)
 SyncManager.register("JoinableQueue", queue.Queue)
 SyncManager.register("Event", threading.Event, EventProxy)
-SyncManager.register("Lock", threading.Lock, AcquirerProxy)
-SyncManager.register("RLock", threading.RLock, AcquirerProxy)
+SyncManager.register("Lock", ManagedLock, AcquirerProxy)
+SyncManager.register("RLock", ManagedRLock, AcquirerProxy)
 SyncManager.register("Semaphore", threading.Semaphore, AcquirerProxy)
 SyncManager.register("BoundedSemaphore", threading.BoundedSemaphore, AcquirerProxy)
-SyncManager.register("Condition", threading.Condition, ConditionProxy)
+SyncManager.register("Condition", _make_condition, ConditionProxy)
 SyncManager.register("Barrier", threading.Barrier, BarrierProxy)
 SyncManager.register("Pool", _make_pool, PoolProxy)
 SyncManager.register("list", list, ListProxy)

@@ -16,7 +16,14 @@ from phalanx import connection, reduction
 from phalanx._base import limits
 from phalanx._connection import authentication
 from phalanx._connection.stream import Connection
-from phalanx.connection import AuthenticationError, BufferTooShort, Client, Listener, answer_challenge, deliver_challenge
+from phalanx.connection import (
+    AuthenticationError,
+    BufferTooShort,
+    Client,
+    Listener,
+    answer_challenge,
+    deliver_challenge,
+)
 
 
 @contextmanager
@@ -68,7 +75,9 @@ def test_messages_keep_their_order_and_bounds(pair: tuple[Connection, Connection
     assert [b.recv_bytes() for _ in range(3)] == [b"a", b"", b"bc"]
 
 
-def test_what_cannot_be_pickled_raises_at_send_and_leaves_the_stream_intact(pair: tuple[Connection, Connection]) -> None:
+def test_what_cannot_be_pickled_raises_at_send_and_leaves_the_stream_intact(
+    pair: tuple[Connection, Connection],
+) -> None:
     a, b = pair
     with pytest.raises((AttributeError, TypeError, Exception), match="pickle"):
         a.send(threading.Lock())
@@ -155,7 +164,14 @@ def test_a_closed_connection_refuses_everything(pair: tuple[Connection, Connecti
     conn.close()
     conn.close()
     assert conn.closed
-    for call in (conn.fileno, conn.recv, conn.recv_bytes, conn.poll, lambda: conn.send(1), lambda: conn.send_bytes(b"")):
+    for call in (
+        conn.fileno,
+        conn.recv,
+        conn.recv_bytes,
+        conn.poll,
+        lambda: conn.send(1),
+        lambda: conn.send_bytes(b""),
+    ):
         with pytest.raises(OSError, match="handle is closed"):
             call()
 
@@ -214,9 +230,7 @@ def test_a_message_above_maxlength_is_an_error(raw: tuple[socket.socket, Connect
 
 
 @pytest.mark.parametrize("header", [struct.pack("!i", 0x7FFFFFFF), struct.pack("!iQ", -1, 1 << 62)])
-def test_a_huge_length_that_no_data_backs_costs_no_memory(
-    raw: tuple[socket.socket, Connection], header: bytes
-) -> None:
+def test_a_huge_length_that_no_data_backs_costs_no_memory(raw: tuple[socket.socket, Connection], header: bytes) -> None:
     stranger, conn = raw
     stranger.sendall(header + b"some")
     stranger.close()
@@ -362,9 +376,11 @@ def test_the_xml_pair_carries_values() -> None:
 def test_a_wrong_key_fails_on_both_sides() -> None:
     results: list[Any] = []
     with Listener(authkey=b"right") as listener:
-        with running(lambda: connect(results, listener.address, authkey=b"wrong")):
-            with pytest.raises(AuthenticationError, match="digest received was wrong"):
-                listener.accept()
+        with (
+            running(lambda: connect(results, listener.address, authkey=b"wrong")),
+            pytest.raises(AuthenticationError, match="digest received was wrong"),
+        ):
+            listener.accept()
         assert isinstance(results[0], AuthenticationError)
 
 
@@ -385,9 +401,12 @@ def test_nothing_is_unpickled_before_the_handshake() -> None:
 
 def test_a_silent_client_does_not_block_accept_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "HANDSHAKE_TIMEOUT_S", 0.05)
-    with Listener(authkey=b"key") as listener, Client(listener.address):
-        with pytest.raises(AuthenticationError, match="handshake not finished"):
-            listener.accept()
+    with (
+        Listener(authkey=b"key") as listener,
+        Client(listener.address),
+        pytest.raises(AuthenticationError, match="handshake not finished"),
+    ):
+        listener.accept()
 
 
 def test_a_client_that_goes_away_is_an_error() -> None:

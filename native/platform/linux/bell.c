@@ -48,9 +48,7 @@ void phx_bell_consume(int fd, uint32_t count) {
     }
 }
 
-static phx_bell_status heard(short events) {
-    return (events & ~POLLIN) != 0 ? PHX_BELL_GONE : PHX_BELL_RUNG;
-}
+static phx_bell_status heard(short events) { return (events & ~POLLIN) != 0 ? PHX_BELL_GONE : PHX_BELL_RUNG; }
 
 phx_bell_status phx_bell_wait(int fd, int64_t deadline_ns) {
     struct pollfd poller = {.fd = fd, .events = POLLIN | POLLRDHUP};

@@ -4,8 +4,8 @@ A challenge is `#CHALLENGE#{digest}` and random bytes; the answer is `{digest}` 
 `#CHALLENGE#`; the verdict is `#WELCOME#` or `#FAILURE#`. Peers of the stdlib up to 3.11 know only md5 and no prefix:
 their challenge is 20 bytes long, their answer 16. Nothing is unpickled before both sides are satisfied.
 
-The random bytes of a `Listener`'s or `Client`'s challenge end with a mark that only a process of the same tree, with the
-same key, can tell from random: so both know, without a word more, that they may go on over a pipe of the arena.
+The random bytes of a `Listener`'s or `Client`'s challenge end with a mark that only a process of the same tree, with
+the same key, can tell from random: so both know, without a word more, that they may go on over a pipe of the arena.
 """
 
 import hmac

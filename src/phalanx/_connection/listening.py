@@ -77,6 +77,12 @@ class Listener:
     ) -> None:
         self.close()
 
+    def _stop(self) -> None:
+        """Close the listener for every process that has it, and end an `accept` under way in another thread."""
+        if self._listener is not None:
+            self._listener.shutdown()
+            self.close()
+
     def _accept_stranger(self) -> Connection:
         """A connection that has not proved anything: nothing of it may be unpickled."""
         return self._open_listener().accept()
@@ -135,6 +141,10 @@ class SocketListener:
     def accept(self) -> Connection:
         client, self.last_accepted = self._socket.accept()
         return _connection_of(client)
+
+    def shutdown(self) -> None:
+        """Nothing is accepted any more, by no process."""
+        self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         try:
@@ -236,10 +246,12 @@ def _offer_pipe(conn: Connection, slot: int) -> None:
     conn._attach(_granted(conn_end, _native.slot_self()))
 
 
-def _granted(end: Connection, slot: int) -> tuple[Any, ...] | None:
+def _granted(end: Connection, slot: int) -> tuple[Any, ...]:
     _native.granting_begin(slot)
     try:
-        return end._grant()
+        handles = end._grant()
+        assert handles is not None
+        return handles
     finally:
         _native.granting_end()
 

@@ -58,7 +58,7 @@ class Link:
         raise protocol.convert_to_error(kind, result)
 
     def forget_connections(self) -> None:
-        """In a forked child: those that it has are the parent's."""
+        """In a forked child those that it has are the parent's; after the server's end they lead nowhere."""
         self._per_thread = threading.local()
 
     def _free_connections(self) -> list[Any]:

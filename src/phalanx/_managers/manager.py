@@ -185,7 +185,7 @@ class BaseManager:
     def _read_address(self, reader: Any) -> Any:
         error, address = reader.recv()
         if error is not None:
-            self._process.join()
+            self.join()
             raise error
         return address
 
@@ -219,9 +219,10 @@ class BaseManager:
         server: Any, address: Any, authkey: bytes, serializer: str, state: State, shutdown_timeout: float
     ) -> None:
         """End a server's process: ask it, then SIGTERM, then SIGKILL."""
+        link = link_to(address, authkey, serializer)
         if server.is_alive():
             try:
-                link_to(address, authkey, serializer).call_server("shutdown")
+                link.call_server("shutdown")
             except Exception as error:  # noqa: BLE001  # it will be ended by force
                 util.info("manager did not answer the request to shut down: %r", error)
             for insist in (server.terminate, server.kill, None):
@@ -230,6 +231,7 @@ class BaseManager:
                     break
                 util.info("manager still alive, calling %s", insist.__name__)
                 insist()
+        link.forget_connections()
         state.value = State.SHUTDOWN
 
 

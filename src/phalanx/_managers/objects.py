@@ -2,8 +2,11 @@
 
 import os
 import threading
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from phalanx._base import limits
 
 __all__ = ["Entry", "ObjectTable", "all_methods", "public_methods"]
 
@@ -31,16 +34,19 @@ class Entry:
 class ObjectTable:
     """Entries by ident. An ident is never used again, by no other server either: a stale proxy gets an error.
 
-    An object that is added twice with the same methods keeps its ident. Objects are disposed of outside the table's
-    lock, because that may run code which comes back here.
+    An object that is added twice with the same methods keeps its ident. One that nobody refers to any more stays for
+    `limits.UNREFERENCED_KEPT_S`: a proxy may be on its way, in a pickle or to a child, whose sender has dropped its own.
+    Objects are disposed of outside the table's lock, because that may run code which comes back here.
     """
 
     def __init__(self) -> None:
         self._lock = threading.RLock()
         self._prefix = os.urandom(_PREFIX_BYTES).hex()
         self._last_number = 0
+        self._timer: threading.Timer | None = None
         self._entries: dict[str, Entry] = {}
         self._ident_by_key: dict[tuple[int, frozenset[str]], str] = {}
+        self._unreferenced: dict[str, float] = {}  # ident: until when it stays; the oldest first
 
     def add(self, obj: Any, exposed: Iterable[str], method_to_typeid: Mapping[str, str]) -> str:
         """Store an object with one reference, which the caller owns; its ident."""
@@ -53,6 +59,7 @@ class ObjectTable:
                 self._entries[ident] = entry
                 self._ident_by_key[entry.key] = ident
             self._entries[ident].reference_count += 1
+            self._unreferenced.pop(ident, None)
             return ident
 
     def entry(self, ident: str) -> Entry:
@@ -67,13 +74,43 @@ class ObjectTable:
 
     def _count(self, ident: str, change: int, inside: bool) -> None:
         with self._lock:
-            entry = self._entries[ident]  # keeps the object alive until the lock is free
+            entry = self._entries[ident]
             if inside:
                 entry.inside_count += change
             else:
                 entry.reference_count += change
+            self._unreferenced.pop(ident, None)
             if entry.reference_count <= 0 and entry.inside_count <= 0:
-                del self._entries[ident], self._ident_by_key[entry.key]
+                self._unreferenced[ident] = time.monotonic() + limits.UNREFERENCED_KEPT_S
+                self._call_sweep()
+        self.sweep()
+
+    def sweep(self) -> None:
+        """Dispose of what nobody has referred to for long enough, or what is too much."""
+        gone = []  # emptied after the lock is free
+        with self._lock:
+            now = time.monotonic()
+            while self._unreferenced:
+                ident, deadline = next(iter(self._unreferenced.items()))
+                if deadline > now and len(self._unreferenced) <= limits.UNREFERENCED_MAX_COUNT:
+                    break
+                del self._unreferenced[ident]
+                entry = self._entries.pop(ident)
+                del self._ident_by_key[entry.key]
+                gone.append(entry)
+
+    def _call_sweep(self) -> None:
+        if self._timer is None:
+            self._timer = threading.Timer(limits.UNREFERENCED_KEPT_S, self._on_timer)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _on_timer(self) -> None:
+        self.sweep()
+        with self._lock:
+            self._timer = None
+            if self._unreferenced:
+                self._call_sweep()
 
     def __len__(self) -> int:
         """How many objects proxies outside refer to."""

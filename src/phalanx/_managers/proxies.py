@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from types import GenericAlias, TracebackType
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from phalanx._managers.proxy import BaseProxy, MakeProxyType
 
@@ -49,7 +49,7 @@ class AcquirerProxy(BaseProxy):
     """A lock or semaphore."""
 
     __module__ = "phalanx.managers"
-    _exposed_: tuple[str, ...] = ("acquire", "release", "locked")
+    _exposed_: tuple[str, ...] = ("acquire", "release", "locked", "recover")
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> Any:
         """True once acquired; False if that was not possible at once, or within `timeout` seconds."""
@@ -61,6 +61,10 @@ class AcquirerProxy(BaseProxy):
     def locked(self) -> Any:
         """Whether an acquire would have to wait."""
         return self._callmethod("locked")
+
+    def recover(self) -> Any:
+        """Of a lock whose holder has died: what it guards is in order, the lock is free again."""
+        return self._callmethod("recover")
 
     def __enter__(self) -> Any:
         return self._callmethod("acquire")
@@ -177,7 +181,7 @@ class ValueProxy(BaseProxy):
         return self._callmethod("set", (value,))
 
     value = property(get, set)
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
 BaseListProxy = MakeProxyType(
@@ -201,7 +205,7 @@ class ListProxy(BaseListProxy):  # type: ignore[misc,valid-type]
         self._callmethod("__imul__", (value,))
         return self
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
 _BaseDictProxy = MakeProxyType(
@@ -222,7 +226,7 @@ class DictProxy(_BaseDictProxy):  # type: ignore[misc,valid-type]
         self._callmethod("__ior__", (value,))
         return self
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
 _BaseSetProxy = MakeProxyType(
@@ -257,7 +261,7 @@ class SetProxy(_BaseSetProxy):  # type: ignore[misc,valid-type]
         self._callmethod("__isub__", (value,))
         return self
 
-    __class_getitem__ = classmethod(GenericAlias)
+    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
 ArrayProxy = MakeProxyType("ArrayProxy", ("__len__", "__getitem__", "__setitem__"))

@@ -12,6 +12,7 @@ from phalanx import connection, process, util
 from phalanx._base import limits
 from phalanx._connection.listening import xml_connection
 from phalanx._managers import protocol
+from phalanx._managers.clients import serving
 from phalanx._managers.objects import ObjectTable, public_methods
 
 __all__ = ["Registry", "Server", "listener_client"]
@@ -65,6 +66,7 @@ class Server:
         except (KeyboardInterrupt, SystemExit):
             pass
         finally:
+            self.listener._stop()
             sys.exit(0)
 
     def accepter(self) -> None:
@@ -87,7 +89,8 @@ class Server:
             except Exception as error:  # noqa: BLE001  # a stranger's fault is not ours
                 util.info("connection refused: %r", error)
                 return
-            self.serve_client(self._wrap(conn))
+            with serving(conn):
+                self.serve_client(self._wrap(conn))
 
     def serve_client(self, conn: Any) -> None:
         """Answer the requests of one connection until it ends."""

@@ -55,5 +55,6 @@ def reduce_array(a: "array.array[Any]") -> tuple[Any, ...]:
 
 
 reduction.ForkingPickler.register(array.array, reduce_array)
-for _view in ({}.keys(), {}.values(), {}.items()):
+_empty: dict[Any, Any] = {}
+for _view in (_empty.keys(), _empty.values(), _empty.items()):
     reduction.ForkingPickler.register(type(_view), rebuild_as_list)
