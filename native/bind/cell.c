@@ -101,6 +101,10 @@ static int cell_init(PyObject *object, PyObject *args, PyObject *kwargs) {
 
 // Writes the items of a sequence to `to`, `count` of them. 0, or -1 with an exception.
 static int write_items(const phx_scalar *scalar, char *to, PyObject *items, Py_ssize_t count) {
+    if (scalar->code == 'c' && PyBytes_CheckExact(items)) {
+        memcpy(to, PyBytes_AsString(items), (size_t)count);
+        return 0;
+    }
     for (Py_ssize_t i = 0; i < count; i++) {
         PyObject *item = PySequence_GetItem(items, i);
         int result = item == NULL ? -1 : scalar->write(to + i * scalar->bytes, item);
@@ -290,15 +294,47 @@ static void copy_in(const cell_object *self, const range_of_items *range, const 
     }
 }
 
-static PyObject *as_list(const phx_scalar *scalar, const char *items, Py_ssize_t count) {
-    PyObject *list = PyList_New(count);
-    for (Py_ssize_t i = 0; list != NULL && i < count; i++) {
-        PyObject *item = scalar->read(items + i * scalar->bytes);
-        if (item == NULL || PyList_SetItem(list, i, item) != 0) {
-            Py_CLEAR(list);
+// Fills a list with the items, under the lock: making a number runs no Python code, and a copy would cost more.
+static int fill(const cell_object *self, const range_of_items *range, PyObject *list) {
+    const phx_scalar *scalar = self->scalar;
+    const char *item = self->data + range->start * scalar->bytes;
+    for (Py_ssize_t i = 0; i < range->count; i++, item += range->step * scalar->bytes) {
+        PyObject *number = scalar->read(item);
+        if (number == NULL || PyList_SetItem(list, i, number) != 0) {
+            return -1;
         }
     }
+    return 0;
+}
+
+static PyObject *get_list(cell_object *self, const range_of_items *range) {
+    PyObject *list = PyList_New(range->count);
+    if (list == NULL || phx_lock_enter(self->lock, self->kind) != 0) {
+        Py_XDECREF(list);
+        return NULL;
+    }
+    int result = fill(self, range, list);
+    if (phx_lock_leave(self->lock, self->kind) != 0 || result != 0) {
+        Py_CLEAR(list);
+    }
     return list;
+}
+
+// The characters of a slice as one bytes or str.
+static PyObject *get_text(cell_object *self, const range_of_items *range) {
+    char *items = PyMem_Malloc((size_t)(range->count + 1) * self->scalar->bytes);
+    if (items == NULL) {
+        return PyErr_NoMemory();
+    }
+    PyObject *text = NULL;
+    if (phx_lock_enter(self->lock, self->kind) == 0) {
+        copy_out(self, range, items);
+        if (phx_lock_leave(self->lock, self->kind) == 0) {
+            text = self->scalar->read_all(items, range->count);
+        }
+    }
+    PyMem_Free(items);
+    return text;
 }
 
 static PyObject *get_slice(cell_object *self, PyObject *slice) {
@@ -306,20 +342,7 @@ static PyObject *get_slice(cell_object *self, PyObject *slice) {
     if (!is_ready(self) || parse_slice(self, slice, &range) != 0) {
         return NULL;
     }
-    char *items = PyMem_Malloc((size_t)(range.count + 1) * self->scalar->bytes);
-    if (items == NULL) {
-        return PyErr_NoMemory();
-    }
-    PyObject *result = NULL;
-    if (phx_lock_enter(self->lock, self->kind) == 0) {
-        copy_out(self, &range, items);
-        if (phx_lock_leave(self->lock, self->kind) == 0) {
-            result = self->scalar->read_all == NULL ? as_list(self->scalar, items, range.count)
-                                                    : self->scalar->read_all(items, range.count);
-        }
-    }
-    PyMem_Free(items);
-    return result;
+    return self->scalar->read_all == NULL ? get_list(self, &range) : get_text(self, &range);
 }
 
 static int set_slice(cell_object *self, PyObject *slice, PyObject *values) {
