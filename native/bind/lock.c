@@ -325,7 +325,8 @@ static PyType_Spec rlock_spec = {"phalanx.synchronize.RLock", sizeof(phx_held_ob
 
 static PyMethodDef functions[] = {
     {"set_owner_namer", set_owner_namer, METH_O,
-     "set_owner_namer(namer, /)\n--\n\nWhat the calling thread is called in a lock's repr: a callable that gives a str."},
+     "set_owner_namer(namer, /)\n--\n\nWhat the calling thread is called in a lock's repr: a callable that gives a "
+     "str."},
     {NULL, NULL, 0, NULL},
 };
 
