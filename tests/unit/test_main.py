@@ -93,6 +93,14 @@ def test_the_exit_status_is_the_programs(tmp_path, source, status):
     assert run(tmp_path / "program.py").returncode == status
 
 
+@pytest.mark.parametrize("source", ["def f():\n    1 / 0\nf()\n", "def f(:\n", "raise SystemExit('no')"])
+def test_an_error_looks_as_it_would_under_python(tmp_path, source):
+    (tmp_path / "program.py").write_text(source)
+    plain = subprocess.run([sys.executable, "program.py"], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = run("program.py", cwd=tmp_path)
+    assert (done.stderr, done.returncode) == (plain.stderr, plain.returncode)
+
+
 def test_what_outlives_the_program_still_finds_its_names(tmp_path):
     (tmp_path / "program.py").write_text(
         "import atexit, pickle\n"

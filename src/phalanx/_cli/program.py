@@ -4,6 +4,7 @@ import importlib.util
 import io
 import os
 import sys
+from collections.abc import Callable
 from importlib.abc import InspectLoader
 from importlib.machinery import ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType
@@ -15,18 +16,19 @@ __all__ = ["run_module", "run_script"]
 
 def run_script(path: str, arguments: list[str]) -> None:
     """CommandError if there is no such file; whatever the program raises."""
+    full_path = os.path.abspath(path)
     try:
-        with io.open_code(os.path.abspath(path)) as file:
+        with io.open_code(full_path) as file:
             source = file.read()
     except OSError as error:
         raise CommandError(f"cannot read {path!r}: {error.strerror}") from None
     main = new_main()
-    main.__file__ = os.path.abspath(path)
-    main.__loader__ = SourceFileLoader("__main__", main.__file__)
+    main.__file__ = full_path
+    main.__loader__ = SourceFileLoader("__main__", full_path)
     if not sys.flags.safe_path:
         sys.path[0] = os.path.dirname(os.path.realpath(path))
     sys.argv = [path, *arguments]
-    run(compile(source, path, "exec", dont_inherit=True), main)
+    run(lambda: compile(source, full_path, "exec", dont_inherit=True), main)
 
 
 def run_module(name: str, arguments: list[str]) -> None:
@@ -41,7 +43,7 @@ def run_module(name: str, arguments: list[str]) -> None:
     main.__loader__ = spec.loader
     main.__file__ = spec.origin
     sys.argv = [spec.origin or name, *arguments]
-    run(code, main)
+    run(lambda: code, main)
 
 
 def find(name: str) -> ModuleSpec:
@@ -61,5 +63,13 @@ def new_main() -> ModuleType:
     return main
 
 
-def run(code: CodeType, main: ModuleType) -> None:
-    exec(code, main.__dict__)
+def run(get_code: Callable[[], CodeType], main: ModuleType) -> None:
+    """An exception that the program lets out is shown as the interpreter would, without our frames."""
+    try:
+        exec(get_code(), main.__dict__)
+    except Exception as error:  # noqa: BLE001 - as the interpreter does
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
+            traceback = traceback.tb_next
+        sys.excepthook(type(error), error.with_traceback(traceback), traceback)
+        sys.exit(1)

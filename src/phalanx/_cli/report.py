@@ -115,7 +115,7 @@ def summary(tally: Tally) -> str:
     ]
     if tally.one_process_s is not None:
         speedup = tally.one_process_s / tally.wall_s
-        rows.append(("speed-up", f"{speedup:.2f} (one process needs {tally.one_process_s:.2f} s)"))
+        rows.append(("speed-up", f"{speedup:.3g} (one process needs {tally.one_process_s:.2f} s)"))
     return "".join(f"{name:<10} {value}\n" for name, value in rows)
 
 
