@@ -181,7 +181,6 @@ static int wait_for_space(pipe_object *self) {
     }
     Py_END_ALLOW_THREADS
     self->users--;
-    self->end.asked_ns = 0;
     release_if_unused(self);
     if (status == PHX_INTERRUPTED && PyErr_CheckSignals() < 0) {
         return -1;
@@ -535,6 +534,18 @@ static PyObject *fileno_of(PyObject *object, PyObject *unused) {
     return PyLong_FromLong(self->end.fd);
 }
 
+static PyObject *expect_foreign(PyObject *object, PyObject *unused) {
+    (void)unused;
+    pipe_object *self = as_pipe(object);
+    if (check_writable(self) < 0) {
+        return NULL;
+    }
+    if (is_attached(self)) {
+        phx_pipe_expect_foreign(&self->end);
+    }
+    Py_RETURN_NONE;
+}
+
 static PyObject *ring_again(PyObject *object, PyObject *unused) {
     (void)unused;
     pipe_object *self = as_pipe(object);
@@ -670,6 +681,7 @@ static PyMethodDef methods[] = {
     {"_stop_reading", stop_reading, METH_NOARGS, NULL},
     {"_arm", arm, METH_NOARGS, NULL},
     {"_is_ready", is_ready, METH_NOARGS, NULL},
+    {"_expect_foreign", expect_foreign, METH_NOARGS, NULL},
     {"_ring_again", ring_again, METH_NOARGS, NULL},
     {"_attach_pair", attach_pair, METH_VARARGS, NULL},
     {"_attach", attach, METH_O, NULL},

@@ -10,8 +10,9 @@
 typedef struct {
     uint32_t bell;  // even: a token is in the socket; odd: none, the next sender puts one
     uint32_t watched;
+    uint32_t has_foreign;  // something foreign has been, or is about to be, in the socket
     phx_section receivers;
-    uint8_t padding[CACHE_LINE - 12];
+    uint8_t padding[CACHE_LINE - 16];
 } direction;
 
 typedef struct {
@@ -109,25 +110,26 @@ static phx_status ring(const phx_pipe_end *end, uint32_t *bell, uint32_t seen) {
 }
 
 phx_status phx_pipe_put(phx_pipe_end *end, const phx_message *message) {
-    if (!peer_is_there(end)) {
+    uint32_t *bell = &outgoing(end)->bell;
+    if ((phx_load32(bell) & 1) == 0 && !peer_is_there(end)) {  // ringing will tell as well
         return PHX_BROKEN;
     }
     uint32_t done;
     phx_status status = phx_channel_put(&end->out, message, 1, &done);
     if (status != PHX_OK) {
-        return status;
+        return status == PHX_TIMED_OUT && phx_bell_is_gone(end->fd) ? PHX_BROKEN : status;
     }
     phx_kill_point("pipe.published");
     // The channel's unlock was a full barrier: who armed before the message was there has changed this word.
-    uint32_t *bell = &outgoing(end)->bell;
     uint32_t seen = phx_load32(bell);
     return (seen & 1) == 0 ? PHX_OK : ring(end, bell, seen);
 }
 
-phx_status phx_pipe_wait_space(phx_pipe_end *end, int64_t deadline_ns) {
-    end->asked_ns = 0;  // ask after the peer at each look
+phx_status phx_pipe_wait_space(const phx_pipe_end *end, int64_t deadline_ns) {
     return phx_channel_wait_space(&end->out, deadline_ns);
 }
+
+void phx_pipe_expect_foreign(phx_pipe_end *end) { phx_exchange32(&outgoing(end)->has_foreign, 1); }
 
 void phx_pipe_ring_again(phx_pipe_end *end) {
     if ((phx_load32(&outgoing(end)->bell) & 1) == 0) {
@@ -149,10 +151,20 @@ static uint32_t disturb(uint32_t *bell, uint32_t *before) {
     return fresh;
 }
 
+// Tokens that were there before the bell was moved. An even bell says that there is one, and in front if nothing foreign is.
+static uint32_t count_old_tokens(const phx_pipe_end *end, bool *is_foreign) {
+    const direction *from = incoming(end);
+    *is_foreign = false;
+    if ((phx_load32(&from->bell) & 1) == 0 && phx_load32(&from->has_foreign) == 0) {
+        return 1;
+    }
+    return phx_bell_count(end->fd, is_foreign);
+}
+
 static arming arm_locked(phx_pipe_end *end) {
     uint32_t *bell = &incoming(end)->bell, before;
     bool is_foreign;
-    uint32_t old_tokens = phx_bell_count(end->fd, &is_foreign);
+    uint32_t old_tokens = count_old_tokens(end, &is_foreign);
     uint32_t fresh = disturb(bell, &before);
     phx_kill_point("pipe.armed");
     if (phx_pipe_has_items(end)) {

@@ -26,7 +26,7 @@ void phx_pipe_release(phx_pipe_end *end);
 
 // PHX_TIMED_OUT: full. PHX_BROKEN: the peer is gone.
 phx_status phx_pipe_put(phx_pipe_end *end, const phx_message *message);
-phx_status phx_pipe_wait_space(phx_pipe_end *end, int64_t deadline_ns);
+phx_status phx_pipe_wait_space(const phx_pipe_end *end, int64_t deadline_ns);
 // PHX_TIMED_OUT: there is nothing.
 phx_status phx_pipe_take(phx_pipe_end *end, phx_batch *batch);
 bool phx_pipe_has_items(const phx_pipe_end *end);
@@ -37,6 +37,8 @@ phx_status phx_pipe_wait_items(phx_pipe_end *end, int64_t deadline_ns);
 bool phx_pipe_arm(phx_pipe_end *end);
 // From now on the descriptor is readable exactly while there is something to receive.
 void phx_pipe_watch(phx_pipe_end *end);
+// Something foreign is about to be sent.
+void phx_pipe_expect_foreign(phx_pipe_end *end);
 // Something foreign has been sent: a token in front of it goes behind it.
 void phx_pipe_ring_again(phx_pipe_end *end);
 

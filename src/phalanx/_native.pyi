@@ -301,7 +301,12 @@ class PipeEnd:
         """Prepare a sleep on the descriptor; whether something can be received already."""
 
     def _is_ready(self) -> bool: ...
-    def _ring_again(self) -> None: ...
+    def _expect_foreign(self) -> None:
+        """File descriptors are about to be sent through the socket."""
+
+    def _ring_again(self) -> None:
+        """They have been sent: a token that lies in front of them goes behind them too."""
+
     def _attach_pair(self, other: PipeEnd, duplex: bool, /) -> None:
         """Make a pipe between these two, whose descriptors are a connected socket pair."""
 

@@ -72,6 +72,9 @@ class Connection(_native.PipeEnd):
 
     # -- descriptors beside the messages ------------------------------------------------------------------------------
 
+    def _before_sending_descriptors(self) -> None:
+        self._expect_foreign()
+
     def _after_sending_descriptors(self) -> None:
         """Their receiver drops the bells in front of them: one goes behind them."""
         self._ring_again()

@@ -35,7 +35,7 @@ class ObjectTable:
     """Entries by ident. An ident is never used again, by no other server either: a stale proxy gets an error.
 
     An object that is added twice with the same methods keeps its ident. One that nobody refers to any more stays for
-    `limits.UNREFERENCED_KEPT_S`: a proxy may be on its way, in a pickle or to a child, whose sender has dropped its own.
+    `limits.UNREFERENCED_KEPT_S`: one may be on its way, in a pickle or to a child, whose sender has dropped its own.
     Objects are disposed of outside the table's lock, because that may run code which comes back here.
     """
 
