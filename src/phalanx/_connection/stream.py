@@ -3,12 +3,15 @@
 What both have in common is the core's `PipeEnd`. Here is what a plain descriptor needs: its frames.
 """
 
-import socket
-from types import TracebackType
-from typing import Any, Self
+from __future__ import annotations
 
 from phalanx import _native, reduction
 from phalanx._connection import framing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any, Self
 
 __all__ = ["Connection", "rebuild_connection", "rebuild_pipe", "reduce_connection"]
 
@@ -81,6 +84,8 @@ class Connection(_native.PipeEnd):
 
     def _before_receiving_descriptors(self) -> None:
         """Wait for what is no bell, dropping those in front of it."""
+        import socket
+
         if self._is_attached:
             with socket.fromfd(self._descriptor(), socket.AF_UNIX, socket.SOCK_STREAM) as sock:
                 while sock.recv(1, socket.MSG_PEEK) == _BELL:
