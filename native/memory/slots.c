@@ -7,6 +7,8 @@
 #include <pthread.h>
 #include <stddef.h>
 
+#define PAGE_BYTES 4096u
+
 typedef struct {
     phx_slot_word word;
 } identity;
@@ -67,12 +69,17 @@ static bool claim(phx_slot_word word) {
 }
 
 phx_status phx_slot_become(phx_slot_word word) {
-    if (self_page == NULL && (self_page = phx_wiped_on_fork(4096)) == NULL) {
+    identity *page = self_page != NULL ? self_page : phx_wiped_on_fork(PAGE_BYTES);
+    if (page == NULL) {
         return PHX_NO_MEMORY;
     }
     if (!claim(word)) {
+        if (page != self_page) {
+            phx_memory_unmap(page, PAGE_BYTES);
+        }
         return PHX_STALE;
     }
+    self_page = page;
     remember(word);
     static bool has_handlers;
     if (!has_handlers) {
@@ -148,6 +155,11 @@ void phx_slot_end(phx_slot_word slot) {
 }
 
 bool phx_slot_has_ended(phx_slot_word slot) { return phx_load32(&row_of(slot)->word) != slot; }
+
+uint32_t *phx_slot_bell(phx_slot_word slot) {
+    slot_row *row = row_of(slot);
+    return phx_load32(&row->word) == slot ? &row->bell : NULL;
+}
 
 bool phx_slot_is_alive(phx_slot_word slot) {
     const slot_row *row = row_of(slot);
