@@ -229,8 +229,9 @@ class Crowd:
         chance = random.Random(os.getpid())
         while True:
             items = self.channel.get_many(3) if chance.random() < 0.2 else [self.channel.get()]
-            for item in items:
+            for position, item in enumerate(items):
                 if item is None:
+                    self.channel.put_many(items[position + 1 :])  # the others' signs to stop
                     return
                 self.ledger.put((os.getpid(), *item[:2]))
 
