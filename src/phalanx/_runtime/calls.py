@@ -9,7 +9,7 @@ from phalanx._runtime.events import Rules
 from phalanx._runtime.functions import Function
 from phalanx._runtime.records import Mode
 
-__all__ = ["Call", "Flight", "Sink"]
+__all__ = ["Call", "Flight", "Sink", "wake"]
 
 
 class Sink(Protocol):
@@ -85,7 +85,16 @@ class Call:
     def wake(self) -> None:
         """Wake all who wait for this call."""
         while self.waiters:
-            self.waiters.pop().release()
+            wake(self.waiters.pop())
+
+
+def wake(waiter: threading.Lock) -> bool:
+    """Let go who sleeps on it; False if somebody has done so already."""
+    try:
+        waiter.release()
+    except RuntimeError:
+        return False
+    return True
 
 
 @dataclass(slots=True)

@@ -120,6 +120,11 @@ class Crew:
         what = f"while it ran {task}" if task else "while it had no task"
         return WorkerDied(f"worker {process.pid} {how} {what}", pid=process.pid, exitcode=code, task=task)
 
+    def release(self) -> None:
+        """The pool is over: let go of the shared memory, though somebody may keep the pool."""
+        self.collect = _nothing
+        del self._tasks, self._results, self._ground, self._rows
+
     # -- batches -----------------------------------------------------------------------------------------------------
 
     def post(self, flight: Flight) -> None:
@@ -272,6 +277,10 @@ class Crew:
         self._free_stale_rows(place)
         self._free_places.append(place)
         del self.processes[number]
+
+
+def _nothing(limit: int = 0, block: bool = True, timeout: float | None = None) -> list[Any]:
+    return []
 
 
 def _start_method(context: Any) -> str:

@@ -57,11 +57,18 @@ class Functions:
             self._remember(made)
         return made
 
-    def by_value(self, function: Callable[..., Any]) -> Function:
+    def by_value(self, function: Callable[..., Any], *, though_importable: bool = False) -> Function:
         """The function with its code, for workers that cannot import it."""
         import cloudpickle
 
-        return self._make(function, cloudpickle.dumps(function), is_by_value=True)
+        module = sys.modules.get(getattr(function, "__module__", "")) if though_importable else None
+        if module is None or module.__name__ in cloudpickle.list_registry_pickle_by_value():
+            return self._make(function, cloudpickle.dumps(function), is_by_value=True)
+        cloudpickle.register_pickle_by_value(module)
+        try:
+            return self._make(function, cloudpickle.dumps(function), is_by_value=True)
+        finally:
+            cloudpickle.unregister_pickle_by_value(module)
 
     def forget(self, function: Function) -> None:
         """Workers cannot import it: next time it goes by value."""

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from phalanx._base.limits import POOL_AHEAD_COUNT, POOL_PATIENCE_S
 from phalanx._runtime import events as e
-from phalanx._runtime.calls import Call, Flight
+from phalanx._runtime.calls import Call, Flight, wake
 from phalanx._runtime.machine import Machine, PoolState, WorkerState
 from phalanx._runtime.watch import Watch
 
@@ -53,6 +53,7 @@ class Shell:
         self._visits = 0  # how often callers have begun to wait
         self._eager: set[int] = set()  # calls that must not wait for somebody to ask for them
         self._notes_due = 0  # ends of workers that the supervisor has seen and nobody has handled
+        self._is_released = False
         self._start_error: BaseException | None = None
         self._watch = Watch()
         self._helper: Helper | None = None
@@ -134,6 +135,10 @@ class Shell:
         """Collect until the last worker is gone, then stop the threads."""
         self._wait(self.is_over.is_set, [], None)
         self._stop_threads()
+        with self._lock:
+            if not self._is_released:
+                self._is_released = True
+                self.crew.release()
 
     def help(self) -> Helper:
         """The helper thread, started when it is first needed."""
@@ -336,11 +341,8 @@ class Shell:
         """The collector's role is free: another one who waits takes it."""
         for waiter in list(self._waiters):
             self._waiters.discard(waiter)
-            try:
-                waiter.release()
-            except RuntimeError:  # it was woken already
-                continue
-            return
+            if wake(waiter):
+                return
 
     def _wake_all(self) -> None:
         while self._waiters:
@@ -375,7 +377,7 @@ class Shell:
 
     def stir(self) -> None:
         """Something has changed that the collector may be waiting for, and that comes with no record."""
-        if self._asleep_until > 0:
+        if self._asleep_until > 0 and not self._is_released:
             self.crew.nudge()
 
     def _handle_inbox(self) -> None:
@@ -457,7 +459,7 @@ class Shell:
             return False
         self.crew.functions.forget(function)
         try:
-            call.function = self.crew.functions.by_value(call.target)
+            call.function = self.crew.functions.by_value(call.target, though_importable=True)
         except Exception:  # noqa: BLE001  # the worker's error says more
             return False
         return True

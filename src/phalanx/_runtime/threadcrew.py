@@ -112,6 +112,9 @@ class ThreadCrew:
     def death_of(self, number: int, task: str | None) -> WorkerDied:
         return WorkerDied(f"a worker thread was given up while it ran {task}" if task else "a worker ended", task=task)
 
+    def release(self) -> None:
+        """Nothing is shared with anybody."""
+
     # -- batches -----------------------------------------------------------------------------------------------------
 
     def post(self, flight: Flight) -> None:
