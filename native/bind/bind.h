@@ -17,6 +17,7 @@ int phx_bind_event(PyObject *module);
 int phx_bind_barrier(PyObject *module);
 int phx_bind_cell(PyObject *module);       // Cell, CellArray
 int phx_bind_channel(PyObject *module);
+int phx_bind_watch(PyObject *module);
 int phx_bind_row(PyObject *module);
 int phx_bind_pipe(PyObject *module);
 

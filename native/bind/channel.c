@@ -1,4 +1,5 @@
 // Channel: the type that queues subclass.
+#include "channel.h"
 #include "leftover.h"
 
 #include <string.h>
@@ -13,9 +14,11 @@ typedef struct {
     PyObject_HEAD
     phx_hold hold;
     phx_leftover *leftover;  // of get_many; this process's
-    int closed;
+    int closed;  // of CLOSED_FOR
     int was_used;  // by a put of this object
 } channel_object;
+
+enum { CLOSED_FOR_GET = 1, CLOSED_FOR_PUT = 2 };
 
 static PyTypeObject *channel_type;
 static PyObject *full_error, *empty_error;
@@ -78,11 +81,11 @@ static void raise_closed(PyObject *object) {
     PyErr_Format(PyExc_ValueError, "Queue %R is closed", object);
 }
 
-static int check_open(PyObject *object) {
+static int check_open(PyObject *object, int direction) {
     if (!is_ready(object)) {
         return -1;
     }
-    if (__builtin_expect(as_channel(object)->closed, 0)) {
+    if (__builtin_expect(as_channel(object)->closed & direction, 0)) {
         raise_closed(object);
         return -1;
     }
@@ -246,7 +249,7 @@ static PyObject *report_unpicklable(PyObject *object, PyObject *item) {
 
 static PyObject *put_object(PyObject *object, PyObject *item, int64_t deadline_ns) {
     phx_encoded encoded;
-    if (check_open(object) < 0) {
+    if (check_open(object, CLOSED_FOR_PUT) < 0) {
         return NULL;
     }
     if (phx_encode(item, &encoded) < 0) {
@@ -303,7 +306,7 @@ static PyObject *put_bytes(PyObject *object, PyObject *args, PyObject *kwargs) {
     }
     phx_encoded encoded;
     PyObject *result = NULL;
-    if (check_open(object) == 0 && deadline_of(block, timeout, &deadline_ns) == 0 &&
+    if (check_open(object, CLOSED_FOR_PUT) == 0 && deadline_of(block, timeout, &deadline_ns) == 0 &&
         phx_encode_bytes(&view, &encoded) == 0) {
         result = publish_one(as_channel(object), &encoded, deadline_ns);
     }
@@ -381,7 +384,7 @@ static PyObject *put_many(PyObject *object, PyObject *args, PyObject *kwargs) {
     PyObject *objects, *timeout = Py_None;
     int64_t deadline_ns;
     if (!PyArg_ParseTupleAndKeywords(args, kwargs, "O|O:put_many", names, &objects, &timeout) ||
-        check_open(object) < 0 || phx_deadline_from(timeout, &deadline_ns) < 0) {
+        check_open(object, CLOSED_FOR_PUT) < 0 || phx_deadline_from(timeout, &deadline_ns) < 0) {
         return NULL;
     }
     PyObject *iterator = PyObject_GetIter(objects);
@@ -442,7 +445,7 @@ static PyObject *get_one(PyObject *object, int64_t deadline_ns, PyObject *(*deco
     _Alignas(8) uint8_t storage[STORAGE_BYTES];
     PyObject *item;
     int is_gone;
-    if (check_open(object) < 0) {
+    if (check_open(object, CLOSED_FOR_GET) < 0) {
         return NULL;
     }
     if (has_leftover(object)) {
@@ -522,7 +525,7 @@ static PyObject *get_many(PyObject *object, PyObject *args, PyObject *kwargs) {
     if (limit < 0) {
         return PyErr_Format(PyExc_ValueError, "limit must not be negative, but is %d", limit);
     }
-    if (check_open(object) < 0) {
+    if (check_open(object, CLOSED_FOR_GET) < 0) {
         return NULL;
     }
     uint32_t most = limit == 0 ? MANY_LIMIT : (uint32_t)limit;
@@ -547,7 +550,7 @@ static PyObject *empty(PyObject *object, PyObject *unused) {
     if (!is_ready(object)) {
         return NULL;
     }
-    if (as_channel(object)->closed && as_channel(object)->was_used) {
+    if ((as_channel(object)->closed & CLOSED_FOR_GET) && as_channel(object)->was_used) {
         PyErr_SetString(PyExc_OSError, "handle is closed");  // as the stdlib's, whose pipe is closed only if it was used
         return NULL;
     }
@@ -598,15 +601,29 @@ static PyObject *join(PyObject *object, PyObject *args, PyObject *kwargs) {
     Py_RETURN_TRUE;
 }
 
+static PyObject *close_for(PyObject *object, int directions) {
+    as_channel(object)->closed |= directions;
+    Py_RETURN_NONE;
+}
+
 static PyObject *close_here(PyObject *object, PyObject *unused) {
     (void)unused;
-    as_channel(object)->closed = 1;
-    Py_RETURN_NONE;
+    return close_for(object, CLOSED_FOR_GET | CLOSED_FOR_PUT);
+}
+
+static PyObject *close_for_get(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return close_for(object, CLOSED_FOR_GET);
+}
+
+static PyObject *close_for_put(PyObject *object, PyObject *unused) {
+    (void)unused;
+    return close_for(object, CLOSED_FOR_PUT);
 }
 
 static PyObject *get_closed(PyObject *object, void *unused) {
     (void)unused;
-    return PyBool_FromLong(as_channel(object)->closed);
+    return PyBool_FromLong(as_channel(object)->closed == (CLOSED_FOR_GET | CLOSED_FOR_PUT));
 }
 
 static PyObject *get_maxsize(PyObject *object, void *unused) {
@@ -674,6 +691,8 @@ static PyMethodDef methods[] = {
     {"join", (PyCFunction)(void (*)(void))join, NAMED,
      "join($self, timeout=None)\n--\n\nWait until each object put was reported by task_done; False after `timeout` seconds."},
     {"close", close_here, METH_NOARGS, "close($self)\n--\n\nNo further put or get by this object: they raise ValueError."},
+    {"_close_for_get", close_for_get, METH_NOARGS, NULL},
+    {"_close_for_put", close_for_put, METH_NOARGS, NULL},
     {"__getstate__", get_state, METH_NOARGS, NULL},
     {"__setstate__", set_state, METH_O, NULL},
     {NULL, NULL, 0, NULL},
@@ -694,6 +713,10 @@ static PyType_Slot slots[] = {
 
 static PyType_Spec spec = {"phalanx._native.Channel", sizeof(channel_object), 0,
                            Py_TPFLAGS_DEFAULT | Py_TPFLAGS_BASETYPE, slots};
+
+PyTypeObject *phx_channel_type(void) { return channel_type; }
+
+const phx_hold *phx_hold_of_channel(PyObject *object) { return is_ready(object) ? &as_channel(object)->hold : NULL; }
 
 int phx_bind_channel(PyObject *module) {
     channel_type = (PyTypeObject *)PyType_FromModuleAndSpec(module, &spec, NULL);

@@ -1,5 +1,7 @@
 #include "channel.h"
 
+#include "bell.h"
+
 #include "../atomic.h"
 #include "../kill_point.h"
 #include "../sync/section.h"
@@ -36,8 +38,9 @@ typedef struct {
 
     uint64_t maxsize, max_bytes;  // 0: no bound
     uint64_t finished;            // calls of phx_channel_finish
+    uint64_t watchers;            // of bell.c: 0 while nobody has asked for a descriptor
     uint32_t done_bell;
-    uint8_t padding_rest[CACHE_LINE - 28];
+    uint8_t padding_rest[CACHE_LINE - 36];
 } channel;
 _Static_assert(sizeof(channel) == 3 * CACHE_LINE, "one line for each side");
 
@@ -396,6 +399,14 @@ static bool has_items(const channel *self) {
 }
 static bool has_space(const channel *self) { return has_room(self, sizeof(record)); }
 
+// After the unlocking, which is a full barrier.
+static void tell_watchers(const channel *self, bool has) {
+    uint64_t first = phx_load64(&self->watchers);
+    if (__builtin_expect(first != 0, false)) {
+        phx_watchers_tell(first, has);
+    }
+}
+
 static void note_sent(const phx_message *messages, uint32_t count) {
     phx_kill_point("channel.sent");
     for (uint32_t i = 0; i < count; i++) {
@@ -429,6 +440,7 @@ phx_status phx_channel_put_by(const phx_hold *hold, const phx_message *messages,
     if (*done > 0) {
         note_sent(messages, *done);
         ring(&self->items_bell, (int)*done);
+        tell_watchers(self, true);
         hand_on(&self->space_bell, has_space, self);
     } else if (status == PHX_TIMED_OUT && settle(hold, self) && has_space(self)) {
         return PHX_INTERRUPTED;  // it had seemed full, because a consumer died before it had counted
@@ -586,6 +598,9 @@ phx_status phx_channel_take_by(const phx_hold *hold, uint32_t limit, phx_batch *
     phx_section_unlock(&self->consumers);
     uint32_t taken = batch->count - before;
     ring(&self->space_bell, taken == 0 ? 1 : (int)taken);  // one that was gone has left room too
+    if (!has_items(self)) {
+        tell_watchers(self, false);
+    }
     if (taken > 0) {
         hand_on(&self->items_bell, has_items, self);
         return PHX_OK;  // what stopped it will stop the next call too
@@ -655,6 +670,8 @@ uint64_t phx_channel_exact_size(const phx_hold *hold) {
     settle(hold, shared(hold));
     return phx_channel_size(hold);
 }
+
+uint64_t *phx_channel_watchers(const phx_hold *hold) { return &shared(hold)->watchers; }
 
 uint64_t phx_channel_maxsize(const phx_hold *hold) { return shared(hold)->maxsize; }
 

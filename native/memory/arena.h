@@ -18,6 +18,7 @@ typedef uint32_t phx_slot_word;
 phx_slot_word phx_self(void);
 bool phx_slot_is_alive(phx_slot_word slot);
 bool phx_slot_has_ended(phx_slot_word slot);  // its end was noticed: without a system call
+uint32_t *phx_slot_bell(phx_slot_word slot);         // a word to ring for that process; NULL once it has ended
 
 // -- the arena as a whole --------------------------------------------------------------------------------------------
 

@@ -35,7 +35,8 @@ typedef struct {
     int32_t pid;      // 0 while nobody knows it
     uint32_t parent;  // slot word of who reserved it
     uint64_t start_time;
-    uint8_t reserved[40];
+    uint32_t bell;    // rung for the process when a channel that it watches has changed (../channel/BELL.md)
+    uint8_t reserved[36];
 } slot_row;
 
 typedef struct {

@@ -2,6 +2,6 @@
 #ifndef PHX_LAYOUT_STAMP_H
 #define PHX_LAYOUT_STAMP_H
 
-#define PHX_LAYOUT_VERSION 2u
+#define PHX_LAYOUT_VERSION 3u
 
 #endif

@@ -2,6 +2,7 @@
 #ifndef PHX_PLATFORM_H
 #define PHX_PLATFORM_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -45,6 +46,17 @@ void phx_bell_consume(int fd, uint32_t count);
 phx_bell_status phx_bell_wait(int fd, int64_t deadline_ns);
 bool phx_bell_is_gone(int fd);
 void phx_bell_close(int fd);
+
+// -- descriptors that say yes or no: readable or not ----------------------------------------------------------------
+
+int phx_level_open(void);  // not readable; or -1 with errno
+void phx_level_set(int fd, bool is_readable);
+void phx_level_close(int fd);
+
+// -- threads of the core's own ---------------------------------------------------------------------------------------
+
+// Without signals, with a small stack. 0, or an errno.
+int phx_thread_start(pthread_t *thread, void *(*run)(void *), void *argument);
 
 // -- processes -------------------------------------------------------------------------------------------------------
 

@@ -258,6 +258,29 @@ class Channel:
     def __getstate__(self) -> Any: ...
     def __setstate__(self, state: Any, /) -> None: ...
 
+    def _close_for_get(self) -> None: ...
+    def _close_for_put(self) -> None: ...
+
+@final
+class Watch:
+    """A channel as something that `select` and the like can wait for. It costs a descriptor once one has been asked for.
+
+    In a forked child a watch has another descriptor than its parent's, which the child closes: ask again.
+    """
+
+    def __new__(cls, channel: Channel) -> Self: ...
+    def fileno(self) -> int:
+        """A descriptor that is readable exactly while the channel has items. OSError if there is none to be had."""
+
+    def has_items(self) -> bool:
+        """Whether there are items. From here on the descriptor says the same, until somebody puts or takes one."""
+
+    def wait_items(self, timeout: float | None, /) -> bool:
+        """Whether there are items within `timeout` seconds; None: without a limit."""
+
+    def close(self) -> None:
+        """Close the descriptor, if there is one."""
+
 @final
 class Frame:
     """A message that was taken out of a channel and not rebuilt yet."""

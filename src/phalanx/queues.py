@@ -33,6 +33,20 @@ def _was_raised_by_user_code(error: BaseException) -> bool:
     return not name.startswith("phalanx.")
 
 
+class _End:
+    """`_reader` or `_writer`: a side of the queue as a connection. Subclasses may put something else in its place."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def __get__(self, queue: _native.Channel | None, owner: type) -> Any:
+        if queue is None:
+            return self
+        from phalanx._queues import ends
+
+        return getattr(ends, self._kind)(queue)
+
+
 class Queue(_native.Channel):
     """A queue for the processes of a tree, first in first out, of at most `maxsize` objects (0 or less: no bound).
 
@@ -41,8 +55,20 @@ class Queue(_native.Channel):
     queues, values) may be put.
     """
 
+    _reader = _End("QueueReader")
+    _writer = _End("QueueWriter")
+
     def __init__(self, maxsize: int = 0, *, ctx: object = None) -> None:
         super().__init__(maxsize)
+
+    def close(self) -> None:
+        """No further `put` or `get` by this object: they raise ValueError. What was put stays for others to get."""
+        super().close()
+        self.__dict__.pop("_watch", None)
+
+    def _terminate_broken(self) -> None:
+        """For executors: nobody will read it any more. There is nothing here that could wait for a reader."""
+        self.close()
 
     def join_thread(self) -> None:
         """Nothing to wait for: what was put is in the queue. AssertionError before `close()`, as the stdlib's."""
@@ -82,8 +108,16 @@ class JoinableQueue(Queue):
 class SimpleQueue(_native.Channel):
     """A Queue without bound and without the rest: `put`, `get`, `empty`, `close`."""
 
+    _reader = _End("QueueReader")
+    _writer = _End("QueueWriter")
+
     def __init__(self, *, ctx: object = None) -> None:
         super().__init__()
+
+    def close(self) -> None:
+        """No further `put` or `get` by this object: they raise OSError."""
+        super().close()
+        self.__dict__.pop("_watch", None)
 
     @property
     def _closed_error(self) -> OSError:

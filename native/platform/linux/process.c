@@ -117,19 +117,12 @@ int phx_watch_process(int32_t pid, uint64_t start_time) {
         return ENOMEM;
     }
     *target = (watched){pid, start_time};
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setstacksize(&attributes, 64 * 1024);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the program's own threads
     pthread_t thread;
-    int error = pthread_create(&thread, &attributes, watch, target);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
+    int error = phx_thread_start(&thread, watch, target);
     if (error != 0) {
         free(target);
+    } else {
+        pthread_detach(thread);
     }
     return error;
 }

@@ -7,6 +7,7 @@ from typing import Any
 
 from phalanx import _native
 from phalanx._base import limits
+from phalanx._base.waitable import Waitable
 
 __all__ = ["wait"]
 
@@ -19,13 +20,13 @@ def wait(object_list: Iterable[Any], timeout: float | None = None) -> list[Any]:
     """
     objects = list(object_list)
     descriptors = [_descriptor_of(obj) for obj in objects]
-    pipes = [obj for obj in objects if _is_receiving_pipe(obj)]
+    knowing = [obj for obj in objects if _knows_itself(obj)]
     poller = select.poll()
     for fd in descriptors:
         poller.register(fd, select.POLLIN)
     deadline = None if timeout is None else time.monotonic() + timeout
     while True:
-        armed = [pipe._arm() for pipe in pipes]
+        armed = [obj._arm() for obj in knowing]
         left = _next_sleep(deadline) if not any(armed) else 0.0
         readable = {fd for fd, _ in poller.poll(left * 1000)}
         ready = [obj for obj, fd in zip(objects, descriptors, strict=True) if _is_ready(obj, fd in readable)]
@@ -53,8 +54,9 @@ def _next_sleep(deadline: float | None) -> float:
 
 
 def _is_ready(obj: Any, is_readable: bool) -> bool:
-    return obj._is_ready() if _is_receiving_pipe(obj) else is_readable
+    return obj._is_ready() if _knows_itself(obj) else is_readable
 
 
-def _is_receiving_pipe(obj: Any) -> bool:
-    return isinstance(obj, _native.PipeEnd) and obj._is_attached and obj.readable
+def _knows_itself(obj: Any) -> bool:
+    """Whether it is ready is not for the descriptor alone to say: a pipe's end that receives, a queue's reader."""
+    return isinstance(obj, Waitable) or (isinstance(obj, _native.PipeEnd) and obj._is_attached and obj.readable)

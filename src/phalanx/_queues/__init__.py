@@ -1,0 +1,1 @@
+"""What queues are made of besides the core's channel."""
