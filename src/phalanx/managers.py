@@ -23,6 +23,7 @@ from phalanx._managers.proxies import DictProxy as DictProxy
 from phalanx._managers.proxies import EventProxy as EventProxy
 from phalanx._managers.proxies import IteratorProxy as IteratorProxy
 from phalanx._managers.proxies import ListProxy as ListProxy
+from phalanx._managers.proxies import LockProxy as LockProxy
 from phalanx._managers.proxies import NamespaceProxy as NamespaceProxy
 from phalanx._managers.proxies import PoolProxy as PoolProxy
 from phalanx._managers.proxies import SetProxy as SetProxy
@@ -78,8 +79,8 @@ def _make_condition(lock: Any = None) -> threading.Condition:
 SyncManager.register("Queue", queue.Queue)
 SyncManager.register("JoinableQueue", queue.Queue)
 SyncManager.register("Event", threading.Event, EventProxy)
-SyncManager.register("Lock", ManagedLock, AcquirerProxy)
-SyncManager.register("RLock", ManagedRLock, AcquirerProxy)
+SyncManager.register("Lock", ManagedLock, LockProxy)
+SyncManager.register("RLock", ManagedRLock, LockProxy)
 SyncManager.register("Semaphore", threading.Semaphore, AcquirerProxy)
 SyncManager.register("BoundedSemaphore", threading.BoundedSemaphore, AcquirerProxy)
 SyncManager.register("Condition", _make_condition, ConditionProxy)

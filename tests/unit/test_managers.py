@@ -7,7 +7,7 @@ import queue
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, MutableMapping, MutableSequence, MutableSet
 from typing import Any
 
 import pytest
@@ -541,3 +541,12 @@ def test_who_dies_waiting_for_a_lock_does_not_get_it(manager: SyncManager) -> No
         waiter.kill()
         waiter.join()
     assert lock.acquire()
+
+
+def test_containers_are_the_abstract_ones(manager: SyncManager) -> None:
+    for proxy, kind in (
+        (manager.dict(), MutableMapping),
+        (manager.list(), MutableSequence),
+        (manager.set(), MutableSet),
+    ):
+        assert isinstance(proxy, kind)

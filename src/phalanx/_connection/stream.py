@@ -27,6 +27,9 @@ class Connection(_native.PipeEnd):
 
     __module__ = "phalanx.connection"
 
+    def __init__(self, handle: int, readable: bool = True, writable: bool = True) -> None:
+        super().__init__(handle, readable, writable)
+
     def __enter__(self) -> Self:
         return self
 

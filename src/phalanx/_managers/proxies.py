@@ -1,7 +1,7 @@
 """The proxies of the types that a `SyncManager` offers."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
 from types import GenericAlias, TracebackType
 from typing import Any, ClassVar, Self
 
@@ -16,6 +16,7 @@ __all__ = [
     "EventProxy",
     "IteratorProxy",
     "ListProxy",
+    "LockProxy",
     "NamespaceProxy",
     "PoolProxy",
     "SetProxy",
@@ -46,10 +47,10 @@ class IteratorProxy(BaseProxy):
 
 
 class AcquirerProxy(BaseProxy):
-    """A lock or semaphore."""
+    """Whatever is acquired and released."""
 
     __module__ = "phalanx.managers"
-    _exposed_: tuple[str, ...] = ("acquire", "release", "locked", "recover")
+    _exposed_: tuple[str, ...] = ("acquire", "release", "locked")
 
     def acquire(self, blocking: bool = True, timeout: float | None = None) -> Any:
         """True once acquired; False if that was not possible at once, or within `timeout` seconds."""
@@ -62,10 +63,6 @@ class AcquirerProxy(BaseProxy):
         """Whether an acquire would have to wait."""
         return self._callmethod("locked")
 
-    def recover(self) -> Any:
-        """Of a lock whose holder has died: what it guards is in order, the lock is free again."""
-        return self._callmethod("recover")
-
     def __enter__(self) -> Any:
         return self._callmethod("acquire")
 
@@ -73,6 +70,17 @@ class AcquirerProxy(BaseProxy):
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> Any:
         return self._callmethod("release")
+
+
+class LockProxy(AcquirerProxy):
+    """A lock that knows whether its holder lives; once it has died, `acquire` raises `OwnerDied`."""
+
+    __module__ = "phalanx.managers"
+    _exposed_ = ("acquire", "release", "locked", "recover")
+
+    def recover(self) -> Any:
+        """What the lock guards is in order, although its holder has died: the lock is free again."""
+        return self._callmethod("recover")
 
 
 class ConditionProxy(AcquirerProxy):
@@ -292,3 +300,8 @@ class PoolProxy(BasePoolProxy):  # type: ignore[misc,valid-type]
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
         self.terminate()
+
+
+MutableSequence.register(BaseListProxy)
+MutableMapping.register(_BaseDictProxy)
+MutableSet.register(_BaseSetProxy)

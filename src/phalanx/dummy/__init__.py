@@ -49,7 +49,7 @@ class DummyProcess(threading.Thread):
         target: Callable[..., object] | None = None,
         name: str | None = None,
         args: Iterable[Any] = (),
-        kwargs: Mapping[str, Any] = {},
+        kwargs: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(group, target, name, args, kwargs)
         self._pid = None
