@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
 typecode_to_type: dict[str, Any] = {
-    "c": ctypes.c_char, "u": ctypes.c_wchar, "b": ctypes.c_byte, "B": ctypes.c_ubyte, "h": ctypes.c_short,
+    "c": ctypes.c_char, "b": ctypes.c_byte, "B": ctypes.c_ubyte, "u": ctypes.c_wchar, "h": ctypes.c_short,
     "H": ctypes.c_ushort, "i": ctypes.c_int, "I": ctypes.c_uint, "l": ctypes.c_long, "L": ctypes.c_ulong,
     "q": ctypes.c_longlong, "Q": ctypes.c_ulonglong, "f": ctypes.c_float, "d": ctypes.c_double,
 }  # fmt: skip
@@ -31,7 +31,14 @@ _type_of_code: dict[str, Any] = {code: kind for kind, code in _code_of_type.item
 
 
 def _type_of(typecode_or_type: Any) -> Any:
-    return typecode_to_type.get(typecode_or_type, typecode_or_type)
+    """The ctypes type that is meant; TypeError for what is neither one nor a typecode."""
+    kind = typecode_to_type.get(typecode_or_type, typecode_or_type)
+    try:
+        ctypes.sizeof(kind)
+    except TypeError:
+        *most, last = typecode_to_type
+        raise TypeError(f"bad typecode (must be a ctypes type or one of {', '.join(most)} or {last})") from None
+    return kind
 
 
 # -- without a lock --------------------------------------------------------------------------------------------------

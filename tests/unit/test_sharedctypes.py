@@ -100,7 +100,7 @@ def test_bool_values() -> None:
 @raw_or_locked
 def test_wrong_types(make: Any) -> None:
     for kind in ("zz", "?", int, None):
-        with pytest.raises(TypeError, match="this type has no size"):
+        with pytest.raises(TypeError, match=r"bad typecode \(must be a ctypes type or one of c, b, .*, f or d\)"):
             make(kind)
     with pytest.raises(TypeError, match="expected at most 1 argument, got 2"):
         make("i", 1, 2)
@@ -245,7 +245,7 @@ def test_wrong_arrays(make: Any) -> None:
     with pytest.raises(TypeError):
         make("i", ["x"])
     for kind in ("zz", int):
-        with pytest.raises((TypeError, AttributeError)):
+        with pytest.raises(TypeError, match="bad typecode"):
             make(kind, 3)
     with pytest.raises((MemoryError, OverflowError, ValueError)):
         make("i", 2**61)
