@@ -87,9 +87,12 @@ static PyGetSetDef properties[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_new, (void *)new},         {Py_tp_dealloc, (void *)dealloc},
-    {Py_sq_length, (void *)length},   {Py_bf_getbuffer, (void *)get_buffer},
-    {Py_tp_methods, methods},         {Py_tp_getset, properties},
+    {Py_tp_new, (void *)new},
+    {Py_tp_dealloc, (void *)dealloc},
+    {Py_sq_length, (void *)length},
+    {Py_bf_getbuffer, (void *)get_buffer},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
     {Py_tp_doc, (void *)"Block(size)\n--\n\nBytes of the arena, zeroed, writable through the buffer protocol."},
     {0, NULL},
 };

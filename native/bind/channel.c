@@ -4,18 +4,18 @@
 
 #include <string.h>
 
-#define STORAGE_BYTES 2048     // most records fit: no heap for them
-#define MANY_LIMIT 1024        // records of one get_many, if nobody says how many
-#define PUT_MANY_SLICE 64      // objects that put_many encodes before it publishes them under one lock
-#define PUT_MANY_BYTES (1 << 18)          // at most about so many bytes of them, and
-#define PUT_MANY_NS ((int64_t)1000000)    // those of at most about so long: a slow iterator keeps none back
+#define STORAGE_BYTES 2048              // most records fit: no heap for them
+#define MANY_LIMIT 1024                 // records of one get_many, if nobody says how many
+#define PUT_MANY_SLICE 64               // objects that put_many encodes before it publishes them under one lock
+#define PUT_MANY_BYTES (1 << 18)        // at most about so many bytes of them, and
+#define PUT_MANY_NS ((int64_t)1000000)  // those of at most about so long: a slow iterator keeps none back
 
 typedef struct {
     PyObject_HEAD
     phx_hold hold;
     phx_leftover *leftover;  // of get_many; this process's
-    int closed;  // of CLOSED_FOR
-    int was_used;  // by a put of this object
+    int closed;              // of CLOSED_FOR
+    int was_used;            // by a put of this object
 } channel_object;
 
 enum { CLOSED_FOR_GET = 1, CLOSED_FOR_PUT = 2 };
@@ -41,8 +41,8 @@ static int init(PyObject *object, PyObject *args, PyObject *kwargs) {
         return -1;
     }
     phx_hold hold;
-    phx_status status = phx_channel_new(maxsize > 0 ? (uint64_t)maxsize : 0, max_bytes > 0 ? (uint64_t)max_bytes : 0,
-                                        &hold);
+    phx_status status =
+        phx_channel_new(maxsize > 0 ? (uint64_t)maxsize : 0, max_bytes > 0 ? (uint64_t)max_bytes : 0, &hold);
     if (status != PHX_OK) {
         phx_raise(status);
         return -1;
@@ -438,7 +438,8 @@ static int receive(channel_object *self, uint32_t limit, int64_t deadline_ns, ph
 }
 
 static int has_leftover(PyObject *object) {
-    return __builtin_expect(as_channel(object)->leftover != NULL, 0) && phx_leftover_check(&as_channel(object)->leftover);
+    return __builtin_expect(as_channel(object)->leftover != NULL, 0) &&
+           phx_leftover_check(&as_channel(object)->leftover);
 }
 
 static PyObject *get_one(PyObject *object, int64_t deadline_ns, PyObject *(*decode)(const phx_message *, int *)) {
@@ -471,9 +472,8 @@ static PyObject *get_by(PyObject *object, PyObject *const *args, Py_ssize_t posi
     int block = 1;
     PyObject *timeout = NULL;
     int64_t deadline_ns = PHX_FOREVER;
-    if ((positional > 0 || names != NULL) &&
-        (phx_parse_block_timeout(args, positional, names, &block, &timeout) < 0 ||
-         deadline_of(block, timeout, &deadline_ns) < 0)) {
+    if ((positional > 0 || names != NULL) && (phx_parse_block_timeout(args, positional, names, &block, &timeout) < 0 ||
+                                              deadline_of(block, timeout, &deadline_ns) < 0)) {
         return NULL;
     }
     return get_one(object, deadline_ns, decode);
@@ -551,7 +551,8 @@ static PyObject *empty(PyObject *object, PyObject *unused) {
         return NULL;
     }
     if ((as_channel(object)->closed & CLOSED_FOR_GET) && as_channel(object)->was_used) {
-        PyErr_SetString(PyExc_OSError, "handle is closed");  // as the stdlib's, whose pipe is closed only if it was used
+        PyErr_SetString(PyExc_OSError,
+                        "handle is closed");  // as the stdlib's, whose pipe is closed only if it was used
         return NULL;
     }
     return PyBool_FromLong(size_of(object) == 0);
@@ -664,18 +665,21 @@ static PyObject *set_state(PyObject *object, PyObject *handle) {
 static PyMethodDef methods[] = {
     {"put", (PyCFunction)(void (*)(void))put, FAST,
      "put($self, obj, block=True, timeout=None)\n--\n\n"
-     "Serialise `obj` now, in the caller, and publish it. queue.Full when there is no room (at once, or after `timeout`\n"
+     "Serialise `obj` now, in the caller, and publish it. queue.Full when there is no room (at once, or after "
+     "`timeout`\n"
      "seconds); ValueError once closed; whatever pickling raises."},
     {"put_nowait", put_nowait, METH_O, "put_nowait($self, obj)\n--\n\nThe same as put(obj, False)."},
     {"get", (PyCFunction)(void (*)(void))get, FAST,
-     "get($self, block=True, timeout=None)\n--\n\nTake an object. queue.Empty when there is none (at once, or after `timeout` "
+     "get($self, block=True, timeout=None)\n--\n\nTake an object. queue.Empty when there is none (at once, or after "
+     "`timeout` "
      "seconds)."},
     {"get_nowait", get_nowait, METH_NOARGS, "get_nowait($self)\n--\n\nThe same as get(False)."},
     {"put_many", (PyCFunction)(void (*)(void))put_many, NAMED,
      "put_many($self, objs, timeout=None)\n--\n\nPut each object of an iterable, many under one lock round trip."},
     {"get_many", (PyCFunction)(void (*)(void))get_many, NAMED,
      "get_many($self, limit=0, block=True, timeout=None)\n--\n\n"
-     "Wait for one object, then take all that are there, `limit` at most (0: 1,024). When one cannot be rebuilt, those before\n"
+     "Wait for one object, then take all that are there, `limit` at most (0: 1,024). When one cannot be rebuilt, those "
+     "before\n"
      "it are returned, the next call raises what it raised, and the one after that goes on behind it."},
     {"put_bytes", (PyCFunction)(void (*)(void))put_bytes, NAMED,
      "put_bytes($self, data, block=True, timeout=None)\n--\n\nOne message of bytes, copied once."},
@@ -689,8 +693,10 @@ static PyMethodDef methods[] = {
     {"task_done", task_done, METH_NOARGS,
      "task_done($self)\n--\n\nOne object that was taken is done with. ValueError if there were fewer."},
     {"join", (PyCFunction)(void (*)(void))join, NAMED,
-     "join($self, timeout=None)\n--\n\nWait until each object put was reported by task_done; False after `timeout` seconds."},
-    {"close", close_here, METH_NOARGS, "close($self)\n--\n\nNo further put or get by this object: they raise ValueError."},
+     "join($self, timeout=None)\n--\n\nWait until each object put was reported by task_done; False after `timeout` "
+     "seconds."},
+    {"close", close_here, METH_NOARGS,
+     "close($self)\n--\n\nNo further put or get by this object: they raise ValueError."},
     {"_close_for_get", close_for_get, METH_NOARGS, NULL},
     {"_close_for_put", close_for_put, METH_NOARGS, NULL},
     {"__getstate__", get_state, METH_NOARGS, NULL},
@@ -705,8 +711,11 @@ static PyGetSetDef properties[] = {
 };
 
 static PyType_Slot slots[] = {
-    {Py_tp_new, (void *)new},   {Py_tp_init, (void *)init},    {Py_tp_dealloc, (void *)dealloc},
-    {Py_tp_methods, methods},   {Py_tp_getset, properties},
+    {Py_tp_new, (void *)new},
+    {Py_tp_init, (void *)init},
+    {Py_tp_dealloc, (void *)dealloc},
+    {Py_tp_methods, methods},
+    {Py_tp_getset, properties},
     {Py_tp_doc, (void *)"Channel(maxsize=0, *, max_bytes=0)\n--\n\nA many-producer, many-consumer queue in the arena."},
     {0, NULL},
 };

@@ -307,8 +307,7 @@ static PyObject *payload_of(const phx_message *message, int *is_gone) {
     if (message->spilled) {
         return take_block(message, 0, is_gone);
     }
-    return PyMemoryView_FromMemory((char *)(uintptr_t)message->payload, (Py_ssize_t)message->payload_bytes,
-                                   PyBUF_READ);
+    return PyMemoryView_FromMemory((char *)(uintptr_t)message->payload, (Py_ssize_t)message->payload_bytes, PyBUF_READ);
 }
 
 static PyObject *take_buffers(const phx_message *message, int *is_gone) {
@@ -378,28 +377,16 @@ PyObject *phx_decode(const phx_message *message, int *is_gone) {
     double floating;
     *is_gone = 0;
     switch (message->kind) {
-    case PHX_INT:
-        memcpy(&integer, message->payload, sizeof integer);
-        return PyLong_FromLongLong(integer);
-    case PHX_NONE:
-        Py_RETURN_NONE;
-    case PHX_TRUE:
-        Py_RETURN_TRUE;
-    case PHX_FALSE:
-        Py_RETURN_FALSE;
-    case PHX_FLOAT:
-        memcpy(&floating, message->payload, sizeof floating);
-        return PyFloat_FromDouble(floating);
-    case PHX_BYTES:
-        return decode_text(message, is_gone, PyBytes_FromStringAndSize);
-    case PHX_STR:
-        return decode_text(message, is_gone, decode_str);
-    case PHX_PLAIN:
-        return decode_plain(message);
-    case PHX_PICKLE:
-        return decode_pickle(message, is_gone);
-    default:
-        return PyErr_Format(PyExc_SystemError, "a record of unknown kind %d", (int)message->kind);
+    case PHX_INT: memcpy(&integer, message->payload, sizeof integer); return PyLong_FromLongLong(integer);
+    case PHX_NONE: Py_RETURN_NONE;
+    case PHX_TRUE: Py_RETURN_TRUE;
+    case PHX_FALSE: Py_RETURN_FALSE;
+    case PHX_FLOAT: memcpy(&floating, message->payload, sizeof floating); return PyFloat_FromDouble(floating);
+    case PHX_BYTES: return decode_text(message, is_gone, PyBytes_FromStringAndSize);
+    case PHX_STR: return decode_text(message, is_gone, decode_str);
+    case PHX_PLAIN: return decode_plain(message);
+    case PHX_PICKLE: return decode_pickle(message, is_gone);
+    default: return PyErr_Format(PyExc_SystemError, "a record of unknown kind %d", (int)message->kind);
     }
 }
 

@@ -33,7 +33,7 @@ typedef struct {
     uint32_t items_bell;
     phx_child retiring;  // a segment that the head has left, until it is freed
     uint64_t retiring_end;
-    uint32_t recount;    // a producer died: published_bytes may be wrong
+    uint32_t recount;  // a producer died: published_bytes may be wrong
     uint8_t padding_consumers[CACHE_LINE - 60];
 
     uint64_t maxsize, max_bytes;  // 0: no bound
@@ -690,9 +690,7 @@ phx_status phx_channel_finish(const phx_hold *hold) {
     return PHX_OK;
 }
 
-static bool is_finished(const channel *self) {
-    return phx_load64(&self->finished) == phx_load64(&self->published);
-}
+static bool is_finished(const channel *self) { return phx_load64(&self->finished) == phx_load64(&self->published); }
 
 bool phx_channel_is_finished(const phx_hold *hold) { return is_finished(shared(hold)); }
 

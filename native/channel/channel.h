@@ -70,7 +70,8 @@ uint64_t phx_channel_exact_size(const phx_hold *channel);  // looks after the de
 uint64_t phx_channel_maxsize(const phx_hold *channel);
 bool phx_channel_is_full(const phx_hold *channel);
 
-uint64_t *phx_channel_watchers(const phx_hold *channel);  // where bell.c keeps its first table of watchers: an offset, or 0
+uint64_t *
+phx_channel_watchers(const phx_hold *channel);  // where bell.c keeps its first table of watchers: an offset, or 0
 
 phx_status phx_channel_finish(const phx_hold *channel);  // one item is done; PHX_OVERFLOW if all are
 bool phx_channel_is_finished(const phx_hold *channel);

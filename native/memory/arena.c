@@ -22,9 +22,7 @@ static pthread_mutex_t private_mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
 void phx_private_lock(void) { pthread_mutex_lock(&private_mutex); }
 void phx_private_unlock(void) { pthread_mutex_unlock(&private_mutex); }
 
-void phx_private_reset(void) {
-    private_mutex = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
-}
+void phx_private_reset(void) { private_mutex = (pthread_mutex_t)PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP; }
 
 void phx_arena_enter_after(phx_slot_word dead) {
     phx_slot_word self = phx_self();  // first: after an unseen fork it renews the mutex

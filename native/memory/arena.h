@@ -18,21 +18,21 @@ typedef uint32_t phx_slot_word;
 phx_slot_word phx_self(void);
 bool phx_slot_is_alive(phx_slot_word slot);
 bool phx_slot_has_ended(phx_slot_word slot);  // its end was noticed: without a system call
-uint32_t *phx_slot_bell(phx_slot_word slot);         // a word to ring for that process; NULL once it has ended
+uint32_t *phx_slot_bell(phx_slot_word slot);  // a word to ring for that process; NULL once it has ended
 
 // -- the arena as a whole --------------------------------------------------------------------------------------------
 
-phx_status phx_arena_open(void);                                // make one, unless this process has one
+phx_status phx_arena_open(void);  // make one, unless this process has one
 bool phx_arena_is_open(void);
-int phx_arena_fd(void);                                         // or -1: somebody has closed it
+int phx_arena_fd(void);  // or -1: somebody has closed it
 uint64_t phx_arena_id(void);
-phx_status phx_arena_attach(int fd, phx_slot_word slot);        // as a child that was not forked
+phx_status phx_arena_attach(int fd, phx_slot_word slot);  // as a child that was not forked
 
 typedef struct {
     uint64_t blocks, leases, slots, committed_bytes, limit_bytes, mapped_bytes;
 } phx_arena_figures;
 void phx_arena_stats(phx_arena_figures *figures);
-uint32_t phx_arena_sweep(void);                                 // reap processes that died unnoticed; how many
+uint32_t phx_arena_sweep(void);  // reap processes that died unnoticed; how many
 
 // Called around every fork, in this order, by the thread that forks.
 void phx_fork_prepare(void);
@@ -43,17 +43,17 @@ phx_status phx_slot_reserve(phx_slot_word *slot);
 phx_slot_word phx_slot_of_last_fork(void);
 void phx_slot_set_pid(phx_slot_word slot, int32_t pid);
 void phx_slot_end(phx_slot_word slot);
-phx_status phx_slot_adopt(phx_slot_word slot);                  // a fork server's child becomes that process
+phx_status phx_slot_adopt(phx_slot_word slot);  // a fork server's child becomes that process
 
 // -- blocks and leases (blocks.c, leases.c) --------------------------------------------------------------------------
 
 // A block that this process holds by a lease. `address` stays valid until phx_block_release.
 typedef struct {
     void *address;
-    uint64_t bytes;      // what was asked for
-    uint32_t block;      // index into the block table
-    uint32_t serial;     // tells this use of the block from the next
-    uint32_t lease;      // index into the lease table
+    uint64_t bytes;   // what was asked for
+    uint32_t block;   // index into the block table
+    uint32_t serial;  // tells this use of the block from the next
+    uint32_t lease;   // index into the lease table
 } phx_hold;
 
 // What travels to another process; all zero is no handle.
@@ -76,7 +76,6 @@ phx_status phx_lease_grant(phx_handle handle, phx_slot_word slot);
 // Takes over what a handle stands for. PHX_STALE when the object is gone.
 phx_status phx_lease_take(phx_handle handle, phx_hold *hold);
 void phx_lease_drop(phx_handle handle);
-
 
 // -- handles on their way through a channel --------------------------------------------------------------------------
 

@@ -35,7 +35,7 @@ typedef struct {
     int32_t pid;      // 0 while nobody knows it
     uint32_t parent;  // slot word of who reserved it
     uint64_t start_time;
-    uint32_t bell;    // rung for the process when a channel that it watches has changed (../channel/BELL.md)
+    uint32_t bell;  // rung for the process when a channel that it watches has changed (../channel/BELL.md)
     uint8_t reserved[36];
 } slot_row;
 
@@ -44,14 +44,14 @@ typedef struct {
     uint64_t bytes;            // asked for at present
     uint64_t committed_bytes;  // of a large block: how far from its beginning pages are real
     uint32_t serial;
-    uint32_t references;       // cache: leases that name it
-    uint32_t owner;            // of a child block: the block it belongs to
-    uint32_t next, previous;   // cache: free list by class, or the owner's list of children
-    uint32_t first_child;      // cache
-    uint32_t sent_count;       // cache: leases sent to this channel
+    uint32_t references;      // cache: leases that name it
+    uint32_t owner;           // of a child block: the block it belongs to
+    uint32_t next, previous;  // cache: free list by class, or the owner's list of children
+    uint32_t first_child;     // cache
+    uint32_t sent_count;      // cache: leases sent to this channel
     uint8_t size_class;
-    uint8_t is_dirty;          // its bytes may be other than zero
-    uint8_t is_free;           // cache: it is on a free list
+    uint8_t is_dirty;  // its bytes may be other than zero
+    uint8_t is_free;   // cache: it is on a free list
     uint8_t unused;
     uint8_t reserved[8];
 } block_row;
@@ -59,7 +59,7 @@ typedef struct {
 enum lease_state { LEASE_FREE, LEASE_HELD, LEASE_PENDING, LEASE_SENT };
 
 typedef struct {
-    uint32_t state;     // enum lease_state: written last when a lease begins, first when it ends
+    uint32_t state;  // enum lease_state: written last when a lease begins, first when it ends
     uint32_t block;
     uint32_t serial;    // of the block
     uint32_t holder;    // slot word; NONE when sent
@@ -81,9 +81,9 @@ typedef struct {
     // Pieces divide what they are carved from, which is aligned to its size: at a multiple of it, it is used up. One word
     // each, so that a death in between leaves nothing half-moved.
     uint64_t run_next[SMALL_CLASS + 1], small_next, part_next[UNIT_SHIFT];
-    uint64_t data_end;                      // the file behind it is untouched
-    uint64_t committed_bytes, warm_bytes;   // cache: real pages; real pages of free large blocks
-    uint64_t approved_bytes;                // committed_bytes may grow to here before memory is asked about again
+    uint64_t data_end;                     // the file behind it is untouched
+    uint64_t committed_bytes, warm_bytes;  // cache: real pages; real pages of free large blocks
+    uint64_t approved_bytes;               // committed_bytes may grow to here before memory is asked about again
     uint64_t limit_bytes, warm_limit_bytes;
 } arena_header;
 
@@ -121,11 +121,11 @@ uint32_t phx_slots_count(void);
 
 // -- blocks.c, inside the lock ---------------------------------------------------------------------------------------
 
-phx_status phx_block_take(uint64_t bytes, uint32_t *block);        // off a free list or carved; no lease yet
-void phx_block_destroy(uint32_t block);                            // its last lease is gone: children, sent leases, itself
+phx_status phx_block_take(uint64_t bytes, uint32_t *block);  // off a free list or carved; no lease yet
+void phx_block_destroy(uint32_t block);                      // its last lease is gone: children, sent leases, itself
 void phx_block_add_child(uint32_t owner, uint32_t child);
-void phx_block_give_back(uint32_t block);                          // onto its free list
-phx_status phx_block_approve(uint64_t more_bytes);                 // may that much more be committed?
+void phx_block_give_back(uint32_t block);           // onto its free list
+phx_status phx_block_approve(uint64_t more_bytes);  // may that much more be committed?
 
 // -- leases.c, inside the lock ---------------------------------------------------------------------------------------
 

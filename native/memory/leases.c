@@ -9,7 +9,7 @@
 // This process's leases by ticket (phx_hold.lease), because a forked child holds the same blocks by other leases.
 static uint32_t *lease_of;
 static uint32_t ticket_count, ticket_capacity, free_ticket;
-static uint32_t *childs_copy;  // what the child of the fork under way will use
+static uint32_t *childs_copy;       // what the child of the fork under way will use
 #define TICKET_IS_FREE 0x80000000u  // then the rest is the next free ticket
 
 static lease_row *row_of(uint32_t lease) { return &phx_control->leases[lease]; }
@@ -354,7 +354,8 @@ void phx_leases_adopt_copy(void) {
         childs_copy = NULL;
         return;
     }
-    for (uint32_t ticket = 1; ticket <= ticket_count; ticket++) {  // no memory for the copy: the parent's are not its own
+    for (uint32_t ticket = 1; ticket <= ticket_count;
+         ticket++) {  // no memory for the copy: the parent's are not its own
         lease_of[ticket] = is_held(ticket) ? NONE : lease_of[ticket];
     }
 }

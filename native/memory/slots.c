@@ -13,9 +13,9 @@ typedef struct {
     phx_slot_word word;
 } identity;
 
-static identity *self_page;           // the kernel wipes it in a forked child
-static phx_slot_word word_before;     // the same in ordinary memory: what a child that no handler saw was copied from
-static phx_slot_word word_of_child;   // reserved by the fork under way
+static identity *self_page;          // the kernel wipes it in a forked child
+static phx_slot_word word_before;    // the same in ordinary memory: what a child that no handler saw was copied from
+static phx_slot_word word_of_child;  // reserved by the fork under way
 static _Thread_local phx_slot_word last_fork;
 
 static slot_row *row_of(phx_slot_word slot) { return &phx_control->slots[SLOT_INDEX(slot)]; }

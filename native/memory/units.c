@@ -12,8 +12,8 @@
 #define MAPPED_LIMIT_BYTES ((uint64_t)1 << 30)
 
 typedef struct {
-    char *address;         // NULL: not mapped
-    uint64_t extent_bytes; // mapped from here on: one unit, or a large block's
+    char *address;          // NULL: not mapped
+    uint64_t extent_bytes;  // mapped from here on: one unit, or a large block's
     uint32_t pins;
 } unit_row;
 

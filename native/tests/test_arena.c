@@ -176,7 +176,7 @@ static void test_every_instruction(void) {
     every_step(&(scenario){"a handle's life", before_handle, lend_and_take, after_handle}, &of);
 }
 
-static const char *const block_points[] = {"arena.locked", "arena.block_taken", "arena.leased", "arena.moving",
+static const char *const block_points[] = {"arena.locked",    "arena.block_taken", "arena.leased",     "arena.moving",
                                            "arena.releasing", "arena.releasing:2", "arena.releasing:3"};
 static const char *const handle_points[] = {"arena.moving", "arena.moving:2", "arena.moving:3", "arena.releasing"};
 

@@ -93,9 +93,7 @@ static void take_fillers(world *of, uint32_t wanted) {
     phx_batch_end(&batch);
 }
 
-static void make_channel(world *of) {
-    CHECK(phx_channel_new(of->maxsize, of->max_bytes, &of->channel) == PHX_OK);
-}
+static void make_channel(world *of) { CHECK(phx_channel_new(of->maxsize, of->max_bytes, &of->channel) == PHX_OK); }
 
 // A segment that is used up but for little, with nothing waiting in it: the next record but few needs a new one.
 static void use_up_segment(world *of) {
@@ -264,7 +262,8 @@ static const world worlds[] = {
 static void test_every_instruction(void) {
     for (size_t one = 0; one < COUNT(scenarios); one++) {
         for (size_t i = 0; i < COUNT(worlds); i++) {
-            bool needs_room = scenarios[one].before == before_put_that_grows || scenarios[one].before == before_take_over_link;
+            bool needs_room =
+                scenarios[one].before == before_put_that_grows || scenarios[one].before == before_take_over_link;
             world of = worlds[i];
             if (needs_room && (of.maxsize != 0 || of.max_bytes != 0)) {
                 continue;
@@ -275,8 +274,8 @@ static void test_every_instruction(void) {
     }
 }
 
-static const char *const put_points[] = {"channel.put_locked", "channel.written", "channel.published", "channel.counted",
-                                         "channel.sent"};
+static const char *const put_points[] = {"channel.put_locked", "channel.written", "channel.published",
+                                         "channel.counted", "channel.sent"};
 static const char *const grow_points[] = {"channel.grown", "channel.linked", "channel.moving", "arena.child_taken"};
 static const char *const take_points[] = {"channel.take_locked", "channel.taken", "channel.claimed"};
 static const char *const link_points[] = {"channel.retiring"};

