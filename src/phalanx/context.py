@@ -265,11 +265,11 @@ class DefaultContext(BaseContext):
         """Fix the program's start method. RuntimeError if that has been done, unless `force`; ValueError if unknown."""
         if not force and start_method.current(allow_none=True) is not None:
             raise RuntimeError("context has already been set")
-        if method is not None:
+        if method is None:
+            start_method.choose(None if force else start_method.default(), force=True)
+        else:
             self.get_context(method)
-        elif not force:
-            raise ValueError("cannot find context for None")
-        start_method.choose(method, force=True)
+            start_method.choose(method, force=True)
 
     def get_start_method(self, allow_none: bool = False) -> str | None:
         """The name of the method in use; asking fixes it, unless `allow_none`, which may give None."""

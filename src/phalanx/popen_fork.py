@@ -50,7 +50,11 @@ class Popen:
         logrecords.tell_process_name(process.current_process_name)
         parent_lifeline = lifelines.own()
         ends = lifelines.ends_of_child()
-        self.pid = os.fork()
+        try:
+            self.pid = os.fork()
+        except OSError:
+            util.close_fds(*ends or ())
+            raise
         if self.pid == 0:
             _run_forked(process_obj, ends, parent_lifeline)
         self._slot = _native.slot_of_last_fork()
@@ -65,30 +69,31 @@ class Popen:
 
     def poll(self, flag: int = os.WNOHANG) -> int | None:
         """The exit code, or None while the child is running; with `flag` 0 it waits for the end."""
+        if flag == 0:
+            return self.wait()
         if self.returncode is None:
-            if flag == 0:
-                lifelines.is_readable(self.sentinel, None)
-            self._reap()
+            self._reap(flag)
         return self.returncode
 
     def wait(self, timeout: float | None = None) -> int | None:
         """The exit code, or None if the child is still running after `timeout` seconds."""
         if self.returncode is None and lifelines.is_readable(self.sentinel, timeout):
-            self._reap()
+            # A lifeline that is no pidfd is cut a moment before the process has ended.
+            self._reap(os.WNOHANG if timeout == 0 or lifelines.has_pidfds() else 0)
         return self.returncode
 
-    def _reap(self) -> None:
+    def _reap(self, flag: int) -> None:
         """Take the exit status, if there is one. Of several threads one does it, so that none finds it gone."""
         with self._reaping:
             if self.returncode is None:
-                self.returncode = self._exit_code()
+                self.returncode = self._exit_code(flag)
                 if self.returncode is not None:
                     _native.slot_end(self._slot)
 
-    def _exit_code(self) -> int | None:
+    def _exit_code(self, flag: int) -> int | None:
         """The exit code of a child that has ended, None of one that runs."""
         try:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            pid, status = os.waitpid(self.pid, flag)
         except ChildProcessError:  # somebody else has reaped it, or SIGCHLD is ignored
             return self._exit_code_of_stolen()
         return os.waitstatus_to_exitcode(status) if pid == self.pid else None
@@ -147,7 +152,7 @@ def leave(code: int) -> NoReturn:
         atexit._run_exitfuncs()
         util._flush_std_streams()
     finally:
-        os._exit(code)
+        os._exit(code & 0xFF)  # what the kernel would keep of it; a larger number must not bring the child back
 
 
 def refresh_native_id() -> None:

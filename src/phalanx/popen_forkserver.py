@@ -63,7 +63,7 @@ class Popen(popen_fork.Popen):
         else:
             self._watch(lifeline, report_fd)
 
-    def _exit_code(self) -> int | None:
+    def _exit_code(self, flag: int) -> int | None:
         if not lifelines.is_readable(self.sentinel, 0):
             return None
         code = None

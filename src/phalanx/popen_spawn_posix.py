@@ -55,12 +55,12 @@ class Popen(popen_fork.Popen):
             fds["lifeline"] = ends[1]
         try:
             description = handover.write_description(process_obj, self, slot, fds)
+            try:
+                arguments = spawn.get_command_line(pipe_handle=description, parent_pid=os.getpid())
+                self.pid = util.spawnv_passfds(spawn.get_executable(), arguments, [*self._fds, description])
+            finally:
+                os.close(description)
         except BaseException:
             util.close_fds(*ends or ())
             raise
-        try:
-            arguments = spawn.get_command_line(pipe_handle=description, parent_pid=os.getpid())
-            self.pid = util.spawnv_passfds(spawn.get_executable(), arguments, [*self._fds, description])
-        finally:
-            os.close(description)
         self._watch(lifelines.of_child(self.pid, ends))

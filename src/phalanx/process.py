@@ -58,10 +58,11 @@ def active_children() -> list[BaseProcess]:
 
 
 def _cleanup() -> None:
-    """Reap the children that have ended."""
+    """Reap the children that have ended. After a fork which this package has not made, those known are the parent's."""
+    pid = os.getpid()
     for child in list(_children):
         popen = child._popen
-        if popen is not None and popen.poll() is not None:
+        if child._parent_pid != pid or (popen is not None and popen.poll() is not None):
             _children.discard(child)
 
 
@@ -175,8 +176,7 @@ class BaseProcess:
         if self._popen is not None:
             if self._popen.poll() is None:
                 raise ValueError(
-                    "Cannot close a process while it is still running. "
-                    "You should first call join() or terminate()."
+                    "Cannot close a process while it is still running. You should first call join() or terminate()."
                 )
             self._popen.close()
             self._popen = None
@@ -367,9 +367,7 @@ class AuthenticationString(bytes):
 
     def __reduce__(self) -> tuple[Any, ...]:
         if spawning.get_spawning_popen() is None:
-            raise TypeError(
-                "Pickling an AuthenticationString object is disallowed for security reasons"
-            )
+            raise TypeError("Pickling an AuthenticationString object is disallowed for security reasons")
         return AuthenticationString, (bytes(self),)
 
 

@@ -57,6 +57,8 @@ def test_the_method_is_chosen_once(open_choice: None, start_method: str) -> None
     assert phalanx.get_start_method() == "spawn"
     phalanx.set_start_method(None, force=True)
     assert phalanx.get_start_method(allow_none=True) is None
+    phalanx.set_start_method(None)
+    assert phalanx.get_start_method(allow_none=True) == choice.default()
 
 
 def test_the_default_is_the_interpreters(open_choice: None) -> None:

@@ -321,6 +321,21 @@ def test_a_started_process_keeps_nothing_of_its_target(context: Any) -> None:
     child.close()
 
 
+def test_all_works_where_the_kernel_has_no_pidfds(context: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    monkeypatch.setattr(lifelines, "_has_pidfds", False)
+    for name in ("_own_pid", "_own_fd", "_own_writer"):
+        monkeypatch.setattr(lifelines, name, 0)  # restored at the end
+    child = context.Process(target=outlive_parent, args=(tmp_path / "dead",))
+    child.start()
+    assert wait_for_report(tmp_path / "alive") == ["True"]
+    assert not lifelines.is_readable(child.sentinel, 0)
+    child.kill()
+    child.join()
+    assert child.exitcode == -signal.SIGKILL
+    child.close()
+    util.close_fds(lifelines._own_fd, lifelines._own_writer)
+
+
 # -- what the child sees -----------------------------------------------------------------------------------------------
 
 
@@ -450,6 +465,26 @@ def test_exit_functions_of_the_child_run_those_of_the_parent_do_not(start: Any, 
         atexit.unregister(calls.append)
     assert wait_for_report(tmp_path / "log")[-2:] == ["priority 1", "priority -1"]
     assert capfd.readouterr().out == "flushed"
+
+
+def exit_with_too_much() -> None:
+    sys.exit(2**40 + 3)
+
+
+def test_an_exit_code_is_cut_as_the_kernel_does(start: Any) -> None:
+    child = start(exit_with_too_much)
+    child.join()
+    assert child.exitcode == 3
+
+
+def test_a_fork_of_the_programs_own_has_none_of_the_children(start: Any) -> None:
+    child = start(wait_for_ever, daemon=True)
+    pid = os.fork()
+    if pid == 0:
+        util._exit_function()
+        os._exit(len(phalanx.active_children()))
+    assert os.waitpid(pid, 0)[1] == 0
+    assert child.is_alive()
 
 
 def start_daemon_and_end(path: Path) -> None:
