@@ -155,7 +155,7 @@ static uint32_t disturb(uint32_t *bell, uint32_t *before) {
 static uint32_t count_old_tokens(const phx_pipe_end *end, bool *is_foreign) {
     const direction *from = incoming(end);
     *is_foreign = false;
-    if ((phx_load32(&from->bell) & 1) == 0 && phx_load32(&from->has_foreign) == 0) {
+    if ((phx_load32(&from->bell) & 1) == 0 && phx_load32(&from->has_foreign) == 0 && phx_load32(&from->watched) == 0) {
         return 1;
     }
     return phx_bell_count(end->fd, is_foreign);
