@@ -614,6 +614,18 @@ def test_a_crash_in_the_initializer_breaks_the_pool_too() -> None:
     assert crew.is_over
 
 
+def test_one_that_starts_well_clears_the_others() -> None:
+    crew = start_crew(2)
+    for _ in range(20):
+        dying, living = sorted(crew.workers)[-2:]
+        crew.die(dying, is_running=False, error=OSError())
+        crew.make_ready(living)
+        crew.die(living, is_running=False, error=OSError())
+        crew.now += 0.1
+        crew.tell(e.Ticked())
+    assert crew.error is None
+
+
 def test_failures_long_ago_do_not_count() -> None:
     crew = start_crew(1)
     for _ in range(20):

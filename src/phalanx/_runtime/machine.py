@@ -110,6 +110,7 @@ class Machine:
         self._now = 0.0
         self._is_draining = False
         self._watched_count = 0
+        self._reading_count = 0  # jobs whose supply is not complete
         self._queue: deque[Job] = deque()
         self._delayed: list[tuple[float, int, int]] = []  # a heap: when, job, task
         self._tries: dict[int, dict[int, int]] = {}  # how often tasks have failed, by job
@@ -162,7 +163,7 @@ class Machine:
             or bool(self._queue)
             or self.deadline is not None
             or (self.state is not PoolState.RUNNING and bool(self.workers))
-            or any(not job.is_complete for job in self.jobs.values())
+            or self._reading_count > 0
         )
 
     # -- jobs --------------------------------------------------------------------------------------------------------
@@ -172,7 +173,8 @@ class Machine:
             self._emit(e.Abandon(event.job, self.error or RuntimeError("Pool not running")))
             return
         job = self.jobs[event.job] = Job(event)
-        if job.window:
+        if not job.is_complete:
+            self._reading_count += 1
             self._emit(e.Read(job.number, job.window))
         if job.is_single and not self._queue and len(self.batches) < POOL_SINGLES_AHEAD_COUNT:
             job.sent = 1
@@ -187,7 +189,9 @@ class Machine:
         if job is None:
             return
         job.supplied = event.count
-        job.is_complete = event.complete
+        if event.complete and not job.is_complete:
+            job.is_complete = True
+            self._reading_count -= 1
         self._enqueue(job)
         self._settle_if_done(job)
 
@@ -362,6 +366,7 @@ class Machine:
 
     def _on_ready(self, event: e.Ready) -> None:
         self._move(self._worker(event.worker), "ready")
+        self._failures.clear()  # it can be done: whoever failed was unlucky
 
     def _on_initializer_failed(self, event: e.InitializerFailed) -> None:
         worker = self._worker(event.worker)
@@ -562,6 +567,7 @@ class Machine:
 
     def _abandon(self, job: Job, error: BaseException) -> None:
         del self.jobs[job.number]
+        self._reading_count -= not job.is_complete
         for batch in [batch for batch in self.batches.values() if batch.job is job]:
             self._close(batch)
         if job.is_queued:
@@ -599,6 +605,8 @@ class Machine:
         watched = sum(batch.is_watched for batch in self.batches.values())
         if watched != self._watched_count:
             raise self._impossible(f"{watched} batches are watched, {self._watched_count} were counted")
+        if self._reading_count != sum(not job.is_complete for job in self.jobs.values()):
+            raise self._impossible(f"{self._reading_count} jobs are being read")
         if any(batch.job is not self.jobs.get(batch.job.number) for batch in self.batches.values()):
             raise self._impossible("a batch belongs to no job")
         if self.state is PoolState.OVER and (self.jobs or self.workers or self.batches):
