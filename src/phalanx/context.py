@@ -33,10 +33,14 @@ set_spawning_popen = spawning.set_spawning_popen
 class BaseContext:
     """What every start method offers, under the names of the package."""
 
+    _name: ClassVar[str]
+
     ProcessError = ProcessError
     BufferTooShort = BufferTooShort
     TimeoutError = TimeoutError
     AuthenticationError = AuthenticationError
+
+    Process: ClassVar[type[process.BaseProcess]]
 
     current_process = staticmethod(process.current_process)
     parent_process = staticmethod(process.parent_process)
@@ -224,8 +228,6 @@ class BaseContext:
 
     def set_start_method(self, method: str | None, force: bool = False) -> None:
         raise ValueError("cannot set start method of concrete context")
-
-    _name: ClassVar[str]
 
     @property
     def reducer(self) -> Any:

@@ -32,6 +32,16 @@ def test_the_names_are_the_stdlibs_and_few_more() -> None:
     assert DOCUMENTED | EXTRAS | {"SUBDEBUG", "SUBWARNING"} == {name for name in dir(phalanx) if name[0] != "_"}
 
 
+def test_a_type_checker_sees_the_same_names() -> None:
+    import ast
+
+    stub = ast.parse(Path(phalanx.__file__).with_suffix(".pyi").read_text())
+    names = {alias.asname for node in stub.body if isinstance(node, ast.ImportFrom) for alias in node.names}
+    names |= {target.id for node in stub.body if isinstance(node, ast.Assign) for target in node.targets}  # type: ignore[attr-defined]
+    names |= {node.target.id for node in stub.body if isinstance(node, ast.AnnAssign)}  # type: ignore[union-attr]
+    assert {name for name in names if name and name[0] != "_"} == {name for name in dir(phalanx) if name[0] != "_"}
+
+
 def test_every_name_is_there() -> None:
     for name in dir(phalanx):
         assert getattr(phalanx, name) is not None
