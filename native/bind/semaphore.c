@@ -116,6 +116,14 @@ static PyObject *repr(PyObject *object) {
     return text;
 }
 
+// The stdlib's queues, when they are made for a context of ours, ask a semaphore's `_semlock` for its value.
+static PyObject *get_semlock(PyObject *object, void *unused) {
+    (void)unused;
+    return Py_NewRef(object);
+}
+
+static PyGetSetDef properties[] = {{"_semlock", get_semlock, NULL, NULL, NULL}, {NULL, NULL, NULL, NULL, NULL}};
+
 static PyMemberDef members[] = {PHX_HELD_WEAK_REFERENCES, {NULL, 0, 0, 0, NULL}};
 
 static PyMethodDef methods[] = {
@@ -128,6 +136,8 @@ static PyMethodDef methods[] = {
     {"__exit__", PHX_FASTCALL(leave), METH_FASTCALL, NULL},
     {"get_value", get_value, METH_NOARGS, "get_value($self, /)\n--\n\nHow many there are at this moment."},
     {"locked", locked, METH_NOARGS, "locked($self, /)\n--\n\nWhether an acquire would have to wait."},
+    {"_get_value", get_value, METH_NOARGS, NULL},
+    {"_is_zero", locked, METH_NOARGS, NULL},
     PHX_HELD_FROM_HANDLE,
     PHX_HELD_REDUCE,
     {NULL, NULL, 0, NULL},
@@ -140,6 +150,7 @@ static PyType_Slot slots[] = {
     {Py_tp_repr, (void *)repr},
     {Py_tp_methods, methods},
     {Py_tp_members, members},
+    {Py_tp_getset, properties},
     {Py_tp_doc, (void *)"Semaphore(value=1, *, ctx=None)\n--\n\n"
                         "A counter that any process and thread of the tree may lower and raise.\n\n"
                         "What a process had taken when it died stays taken, as in the stdlib."},
