@@ -1,88 +1,12 @@
 #include "channel.h"
 
 #include "bell.h"
+#include "repair.h"
 
-#include "../atomic.h"
 #include "../kill_point.h"
-#include "../sync/section.h"
 #include "../sync/wait.h"
 
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
-
-#define CACHE_LINE 64
 #define FIRST_SEGMENT_BYTES 1024u  // a queue that is hardly used stays small
-#define SEGMENT_BYTES 65536u
-
-// In shared memory. Producers' and consumers' fields are on lines of their own.
-typedef struct {
-    // A channel begins with the count of published records: the leases rely on it.
-    uint64_t published;
-    uint64_t published_bytes;
-    uint64_t tail;
-    uint64_t tail_segment;  // offset of the segment that the tail is in
-    phx_section producers;
-    uint32_t space_bell;
-    uint8_t padding_producers[CACHE_LINE - 40];
-
-    uint64_t taken;
-    uint64_t taken_bytes;
-    uint64_t head;
-    phx_section consumers;
-    uint32_t items_bell;
-    phx_child retiring;  // a segment that the head has left, until it is freed
-    uint64_t retiring_end;
-    uint32_t recount;  // a producer died: published_bytes may be wrong
-    uint8_t padding_consumers[CACHE_LINE - 60];
-
-    uint64_t maxsize, max_bytes;  // 0: no bound
-    uint64_t finished;            // calls of phx_channel_finish
-    uint64_t watchers;            // of bell.c: 0 while nobody has asked for a descriptor
-    uint32_t done_bell;
-    uint8_t padding_rest[CACHE_LINE - 36];
-} channel;
-_Static_assert(sizeof(channel) == 3 * CACHE_LINE, "one line for each side");
-
-typedef struct {
-    phx_child self;
-    uint64_t end;  // offset behind it
-    uint64_t reserved;
-} segment;
-
-// The first word is the commit: zero until the record is published. A size is never zero: the header counts.
-typedef struct {
-    uint32_t bytes;  // the whole record, header included, rounded up to 8
-    uint8_t kind;
-    uint8_t spilled;
-    uint16_t payload_slack;  // rounding: the payload ends so many bytes before the record does
-} record_word;
-
-typedef struct {
-    uint64_t word;
-    uint32_t sequence;
-    uint16_t handle_count, buffer_count;
-} record;
-
-_Static_assert(sizeof(record) == 16 && sizeof(record_word) == 8, "a record's header is two words");
-
-// What a link says: where to go on, and which segment ends here.
-typedef struct {
-    phx_child next, here;
-    uint64_t here_end;
-} link_body;
-
-#define LINK_BYTES (sizeof(record) + sizeof(link_body))
-#define RECORD_LIMIT (SEGMENT_BYTES - sizeof(segment) - LINK_BYTES - sizeof(uint64_t))
-
-static channel *shared(const phx_hold *hold) { return hold->address; }
-
-static record_word read_word(const record *at) {
-    uint64_t word = phx_load64(&at->word);  // pairs: record-published
-    record_word parts;
-    memcpy(&parts, &word, sizeof parts);
-    return parts;
-}
 
 // -- segments --------------------------------------------------------------------------------------------------------
 
@@ -140,154 +64,9 @@ static void ring(uint32_t *bell, int count) {
 // Says that somebody may sleep; what the bell reads then.
 static uint32_t listen(uint32_t *bell) { return phx_or32(bell, 1) | 1; }
 
-// -- repair ----------------------------------------------------------------------------------------------------------
-
-static link_body read_link(const record *link) {
-    link_body body;
-    memcpy(&body, link + 1, sizeof body);
-    return body;
-}
-
-// Bytes that a record stands for, with what it carries out of line.
-static uint64_t weight_of(const record *at, record_word word) {
-    uint64_t weight = 0;
-    if (word.spilled || at->buffer_count > 0) {
-        memcpy(&weight, (const char *)(at + 1) + at->handle_count * sizeof(phx_handle), sizeof weight);
-    }
-    return word.bytes + weight;
-}
-
-// The tail itself last: a consumer frees a segment once the tail is out of it.
-static void move_tail_to(channel *self, phx_child next) {
-    phx_store64(&self->tail_segment, next.offset);
-    phx_kill_point("channel.moving");
-    phx_store64(&self->tail, next.offset + sizeof(segment));
-}
-
-// A producer died: walk over what it had published, count it. What it had not published goes back before anybody else's
-// record gets that number, or its leases would be taken for sent.
-static phx_status repair_tail(channel *self) {
-    for (;;) {
-        const record *at = phx_address(self->tail);
-        if (at == NULL) {
-            return PHX_NO_MEMORY;
-        }
-        record_word word = read_word(at);
-        if (word.bytes == 0) {
-            break;
-        }
-        if (word.kind == PHX_KIND_LINK) {
-            move_tail_to(self, read_link(at).next);
-            continue;
-        }
-        if (at->sequence == (uint32_t)phx_load64(&self->published)) {
-            phx_store64(&self->published, phx_load64(&self->published) + 1);
-        }
-        phx_store64(&self->tail, self->tail + word.bytes);
-    }
-    phx_store32(&self->recount, 1);
-    phx_arena_sweep();
-    return PHX_OK;
-}
-
-// PHX_OK with the lock. PHX_INTERRUPTED and PHX_NO_MEMORY without it.
-static phx_status lock_section(phx_section *section, phx_patience patience) {
-    phx_slot_word self = phx_self();
-    if (patience == PHX_SPINNING) {
-        return phx_section_try(section, self) ? PHX_OK : phx_section_spin(section, self);
-    }
-    return patience == PHX_SLEEPING ? phx_section_sleep(section, self) : phx_section_lock(section, self);
-}
-
-static phx_status lock_producers(channel *self, phx_patience patience) {
-    phx_status status = lock_section(&self->producers, patience);
-    if (status == PHX_OWNER_DIED && (status = repair_tail(self)) != PHX_OK) {
-        phx_section_abandon(&self->producers);
-    }
-    return status;
-}
-
-// The segment that the head has left is freed, unless the tail is still in it: then whoever linked the next one has died
-// there, or is just moving on.
-static void retire(const phx_hold *hold, channel *self) {
-    phx_child retiring = self->retiring;
-    uint64_t tail = phx_load64(&self->tail);
-    if (tail >= retiring.offset && tail < self->retiring_end) {
-        if (lock_producers(self, PHX_PATIENT) != PHX_OK) {
-            return;  // it goes with the channel
-        }
-        phx_section_unlock(&self->producers);
-    }
-    phx_child_free(hold, retiring);
-    self->retiring = (phx_child){0};
-}
-
-// Sets what consumers count from what waits between head and tail. Both locks are held.
-static phx_status count_waiting(channel *self) {
-    uint64_t count = 0, bytes = 0, offset = self->head;
-    for (;;) {
-        const record *at = phx_address(offset);
-        if (at == NULL) {
-            return PHX_NO_MEMORY;
-        }
-        record_word word = read_word(at);
-        if (word.bytes == 0) {
-            break;
-        }
-        bool is_link = word.kind == PHX_KIND_LINK;
-        offset = is_link ? read_link(at).next.offset + sizeof(segment) : offset + word.bytes;
-        count += !is_link;
-        bytes += is_link ? 0 : weight_of(at, word);
-    }
-    phx_store64(&self->taken_bytes, self->published_bytes - bytes);
-    phx_store64(&self->taken, phx_load64(&self->published) - count);
-    phx_store32(&self->recount, 0);
-    return PHX_OK;
-}
-
-// A consumer died: free the segment that it had left. A consumer or a producer died: count anew.
-static phx_status repair_head(const phx_hold *hold, channel *self) {
-    bool has_left = self->head < self->retiring.offset || self->head >= self->retiring_end;
-    if (self->retiring.serial != 0 && has_left) {
-        retire(hold, self);
-    }
-    self->retiring = (phx_child){0};
-    phx_status status = lock_producers(self, PHX_PATIENT);
-    if (status == PHX_OK) {
-        status = count_waiting(self);
-        phx_section_unlock(&self->producers);
-    }
-    return status;
-}
-
-static phx_status lock_consumers(const phx_hold *hold, channel *self, phx_patience patience) {
-    phx_status status = lock_section(&self->consumers, patience);
-    if (status == PHX_OWNER_DIED || (status == PHX_OK && phx_load_relaxed32(&self->recount) != 0)) {
-        status = repair_head(hold, self);
-        if (status != PHX_OK) {
-            phx_section_abandon(&self->consumers);
-        }
-    }
-    return status;
-}
-
-// Counts are exact again after a death that nobody has come across yet. Whether there was one.
-static bool settle(const phx_hold *hold, channel *self) {
-    if (phx_section_is_orphaned(&self->producers) && lock_producers(self, PHX_PATIENT) == PHX_OK) {
-        phx_section_unlock(&self->producers);
-    }
-    bool was_wrong = phx_load32(&self->recount) != 0 || phx_section_is_orphaned(&self->consumers);
-    if (was_wrong && lock_consumers(hold, self, PHX_PATIENT) == PHX_OK) {
-        phx_section_unlock(&self->consumers);
-    }
-    return was_wrong;
-}
-
 // -- put -------------------------------------------------------------------------------------------------------------
 
 static uint32_t rounded(size_t bytes) { return (uint32_t)((bytes + 7) & ~(size_t)7); }
-
-static bool has_weight(const phx_message *message) { return message->spilled || message->buffer_count > 0; }
 
 static size_t exact_bytes(const phx_message *message) {
     return sizeof(record) + message->handle_count * sizeof(phx_handle) + (has_weight(message) ? sizeof(uint64_t) : 0) +
@@ -329,7 +108,7 @@ static phx_status grow(const phx_hold *hold, channel *self, const segment *here)
     memcpy(link + 1, &body, sizeof body);
     publish(link, LINK_BYTES, PHX_KIND_LINK, false, 0);
     phx_kill_point("channel.linked");
-    move_tail_to(self, next->self);
+    phx_channel_move_tail(self, next->self);
     return PHX_OK;
 }
 
@@ -431,7 +210,7 @@ phx_status phx_channel_put_by(const phx_hold *hold, const phx_message *messages,
                               phx_patience patience) {
     channel *self = shared(hold);
     *done = 0;
-    phx_status status = lock_producers(self, patience);
+    phx_status status = phx_channel_lock_producers(self, patience);
     if (status != PHX_OK) {
         return status;
     }
@@ -442,7 +221,7 @@ phx_status phx_channel_put_by(const phx_hold *hold, const phx_message *messages,
         ring(&self->items_bell, (int)*done);
         tell_watchers(self, true);
         hand_on(&self->space_bell, has_space, self);
-    } else if (status == PHX_TIMED_OUT && settle(hold, self) && has_space(self)) {
+    } else if (status == PHX_TIMED_OUT && phx_channel_settle(hold, self) && has_space(self)) {
         return PHX_INTERRUPTED;  // it had seemed full, because a consumer died before it had counted
     }
     return status;
@@ -458,64 +237,13 @@ phx_status phx_channel_put(const phx_hold *hold, const phx_message *messages, ui
 
 // -- take ------------------------------------------------------------------------------------------------------------
 
-void phx_batch_begin(phx_batch *batch, void *storage, size_t bytes) {
-    *batch = (phx_batch){.bytes = storage, .capacity = bytes};
-}
-
-void phx_batch_end(phx_batch *batch) {
-    if (batch->on_heap) {
-        free(batch->bytes);
-    }
-}
-
-static bool make_room_in(phx_batch *batch, size_t more) {
-    if (batch->used + more <= batch->capacity) {
-        return true;
-    }
-    size_t capacity = (batch->used + more) * 2;
-    uint8_t *larger = realloc(batch->on_heap ? batch->bytes : NULL, capacity);
-    if (larger == NULL) {
-        return false;
-    }
-    if (!batch->on_heap) {
-        memcpy(larger, batch->bytes, batch->used);
-    }
-    batch->bytes = larger;
-    batch->capacity = capacity;
-    batch->on_heap = true;
-    return true;
-}
-
-bool phx_batch_next(const phx_batch *batch, size_t *position, phx_message *message) {
-    if (*position >= batch->used) {
-        return false;
-    }
-    const record *at = (const record *)(batch->bytes + *position);
-    record_word word;
-    memcpy(&word, &at->word, sizeof word);
-    *message = (phx_message){.kind = word.kind,
-                             .spilled = word.spilled,
-                             .handles = (const phx_handle *)(at + 1),
-                             .handle_count = at->handle_count,
-                             .buffer_count = at->buffer_count};
-    const uint8_t *body = (const uint8_t *)(at + 1) + at->handle_count * sizeof(phx_handle);
-    if (has_weight(message)) {
-        memcpy(&message->weight, body, sizeof message->weight);
-        body += sizeof message->weight;
-    }
-    message->payload = body;
-    message->payload_bytes = (uint32_t)((const uint8_t *)at + word.bytes - word.payload_slack - body);
-    *position += word.bytes;
-    return true;
-}
-
 static void follow_link(const phx_hold *hold, channel *self, const record *link) {
     link_body body = read_link(link);
     self->retiring_end = body.here_end;
     self->retiring = body.here;
     phx_store64(&self->head, body.next.offset + sizeof(segment));
     phx_kill_point("channel.retiring");
-    retire(hold, self);
+    phx_channel_retire(hold, self);
 }
 
 // The record at the head, behind all links.
@@ -564,7 +292,7 @@ static phx_status take_one(const phx_hold *hold, channel *self, phx_batch *batch
         if (status != PHX_OK) {
             return status;
         }
-        if (!make_room_in(batch, word.bytes)) {
+        if (!phx_batch_make_room(batch, word.bytes)) {
             return PHX_NO_MEMORY;
         }
         memcpy(batch->bytes + batch->used, at, word.bytes);
@@ -587,7 +315,7 @@ static phx_status take_one(const phx_hold *hold, channel *self, phx_batch *batch
 phx_status phx_channel_take_by(const phx_hold *hold, uint32_t limit, phx_batch *batch, phx_patience patience) {
     channel *self = shared(hold);
     uint32_t before = batch->count;
-    phx_status status = lock_consumers(hold, self, patience);
+    phx_status status = phx_channel_lock_consumers(hold, self, patience);
     if (status != PHX_OK) {
         return status;
     }
@@ -667,7 +395,7 @@ uint64_t phx_channel_size(const phx_hold *hold) {
 }
 
 uint64_t phx_channel_exact_size(const phx_hold *hold) {
-    settle(hold, shared(hold));
+    phx_channel_settle(hold, shared(hold));
     return phx_channel_size(hold);
 }
 

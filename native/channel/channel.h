@@ -35,6 +35,7 @@ typedef struct {
 
 void phx_batch_begin(phx_batch *batch, void *storage, size_t bytes);
 void phx_batch_end(phx_batch *batch);
+bool phx_batch_make_room(phx_batch *batch, size_t more);  // for so many bytes more; false without memory
 // Reads the record at *position and moves on; false at the end.
 bool phx_batch_next(const phx_batch *batch, size_t *position, phx_message *message);
 
