@@ -550,3 +550,27 @@ def test_containers_are_the_abstract_ones(manager: SyncManager) -> None:
         (manager.set(), MutableSet),
     ):
         assert isinstance(proxy, kind)
+
+
+def hold_references(proxy: Any, conn: Any) -> None:
+    mine = copy.copy(proxy)
+    conn.send(str(mine))
+    time.sleep(60)
+
+
+def test_the_references_of_a_killed_client_go_with_it(manager: SyncManager) -> None:
+    context = phalanx.get_context("fork")
+    proxy = manager.list([1])
+    reader, writer = Pipe(False)
+    with reader, writer:
+        holder = context.Process(target=hold_references, args=(proxy, writer))
+        holder.start()
+        assert reader.recv() == "[1]"
+        del proxy
+        assert manager._number_of_objects() == 1
+        holder.kill()
+        holder.join()
+        deadline = time.monotonic() + 30
+        while manager._number_of_objects() and time.monotonic() < deadline:
+            pass
+    assert manager._number_of_objects() == 0

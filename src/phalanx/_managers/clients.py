@@ -27,7 +27,7 @@ class Client:
 
     def __init__(self, conn: Any) -> None:
         self._conn = conn
-        self._pid = _pid_of_peer(conn)
+        self.pid = _pid_of_peer(conn)
         self.held: set[ManagedLock] = set()
 
     def is_gone(self) -> bool:
@@ -39,19 +39,20 @@ class Client:
 
     def end(self) -> None:
         """The connection has ended: what a dead process held has lost its owner."""
-        if self.held and self._has_died():
+        if self.held and self.has_died():
             for lock in list(self.held):
                 lock.on_holder_death(self)
 
-    def _has_died(self) -> bool:
-        if self._pid == 0:
+    def has_died(self) -> bool:
+        """Whether its process has ended, asked when the connection has."""
+        if self.pid == 0:
             return True
         try:
-            fd = os.pidfd_open(self._pid)
+            fd = os.pidfd_open(self.pid)
         except ProcessLookupError:
             return True
         except OSError:  # no pidfds here
-            return not os.path.exists(f"/proc/{self._pid}")
+            return not os.path.exists(f"/proc/{self.pid}")
         try:
             # A process's descriptors are closed a moment before it counts as ended.
             return lifelines.is_readable(fd, limits.EXIT_NOTICE_TIMEOUT_S)

@@ -12,7 +12,8 @@ from phalanx import connection, process, util
 from phalanx._base import limits
 from phalanx._connection.listening import xml_connection
 from phalanx._managers import protocol
-from phalanx._managers.clients import serving
+from phalanx._managers.clients import Client, serving
+from phalanx._managers.ledger import Ledger
 from phalanx._managers.objects import ObjectTable, public_methods
 
 __all__ = ["Registry", "Server", "listener_client"]
@@ -49,6 +50,7 @@ class Server:
         self.registry = registry
         self.authkey = process.AuthenticationString(authkey)
         self.objects = ObjectTable()
+        self._ledger = Ledger()
         self.stop_event = threading.Event()
         self._wrap = xml_connection if serializer == "xmlrpclib" else _unwrapped
         self.listener = listener_client[serializer][0](address=address, backlog=128, authkey=self.authkey)
@@ -89,8 +91,16 @@ class Server:
             except Exception as error:  # noqa: BLE001  # a stranger's fault is not ours
                 util.info("connection refused: %r", error)
                 return
-            with serving(conn):
-                self.serve_client(self._wrap(conn))
+            with serving(conn) as client:
+                self._ledger.on_connected(client.pid)
+                try:
+                    self.serve_client(self._wrap(conn))
+                finally:
+                    self._return_references(client)
+
+    def _return_references(self, client: Client) -> None:
+        for ident in self._ledger.on_disconnected(client.pid, client.has_died):
+            self.objects.decref(ident)
 
     def serve_client(self, conn: Any) -> None:
         """Answer the requests of one connection until it ends."""
@@ -183,16 +193,20 @@ class Server:
         if method_to_typeid is not None and not isinstance(method_to_typeid, dict):
             raise TypeError(f"Method_to_typeid {method_to_typeid!r}: type {type(method_to_typeid)!s}, not dict")
         names = (*(public_methods(obj) if exposed is None else exposed), *(method_to_typeid or ()))
-        return self.objects.add(obj, names, method_to_typeid or {}), names
+        ident = self.objects.add(obj, names, method_to_typeid or {})
+        self._ledger.note(ident, 1)
+        return ident, names
 
     def get_methods(self, c: Any, token: protocol.Token) -> tuple[str, ...]:
         return tuple(self.objects.entry(token.id).exposed)
 
     def incref(self, c: Any, ident: str) -> None:
         self.objects.incref(ident)
+        self._ledger.note(ident, 1)
 
     def decref(self, c: Any, ident: str) -> None:
         self.objects.decref(ident)
+        self._ledger.note(ident, -1)
 
     def number_of_objects(self, c: Any) -> int:
         return len(self.objects)
