@@ -30,10 +30,14 @@ __version__ = "0.1.0"
 
 # Where each name comes from: a module, or, with no other word, the default context.
 _SOURCES = {
+    "AuthenticationError": "_base.errors",
+    "BufferTooShort": "_base.errors",
     "OwnerDied": "_base.errors",
     "Process": "_start.methods",
+    "ProcessError": "_base.errors",
     "RemoteError": "_base.errors",
     "TaskTimeout": "_base.errors",
+    "TimeoutError": "_base.errors",
     "WorkerDied": "_base.errors",
     "active_children": "process",
     "available_cpus": "_base.cpus",

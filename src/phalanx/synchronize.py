@@ -5,6 +5,7 @@ What each does when a process dies is in native/sync/README.md.
 
 from __future__ import annotations
 
+import abc
 import threading
 
 from phalanx import _native, process
@@ -15,8 +16,12 @@ __all__ = ["Barrier", "BoundedSemaphore", "Condition", "Event", "Lock", "RLock",
 _ = SEM_VALUE_MAX  # programs take it from here
 
 
-# What locks and semaphores have in common, for `isinstance`: there is nothing to inherit from.
-SemLock = Lock | RLock | Semaphore
+class SemLock(abc.ABC):  # noqa: B024
+    """What locks and semaphores have in common, for `isinstance`: there is nothing to inherit from."""
+
+
+for _type in (Lock, RLock, Semaphore):
+    SemLock.register(_type)
 
 
 def _owner_name() -> str:

@@ -67,3 +67,7 @@ class TaskTimeout(TimeoutError, builtins.TimeoutError):
 
 class RemoteError(ProcessError):
     """An exception of another process that could not be pickled, or not be rebuilt here: type, message, traceback."""
+
+
+for _name in __all__:
+    globals()[_name].__module__ = "phalanx"  # in tracebacks and pickles they go by the name that programs know
