@@ -123,6 +123,9 @@ class ThreadReader(Reader):
         self._go.set()
 
     def _run(self) -> None:
+        # The machine allows what it knows of: nothing is told before the call was submitted.
+        if not self._wait_until_allowed():
+            return
         try:
             iterator = iter(self._iterable)
             while self._wait_until_allowed():
