@@ -76,7 +76,7 @@ def get_preparation_data(name: str) -> dict[str, Any]:
         "sys_argv": sys.argv,
         "orig_dir": process.ORIGINAL_DIR,
         "dir": os.getcwd(),
-        "start_method": start_method.current(),
+        "start_method": start_method.current(allow_none=True),
         "interrupts_wait": signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, ()),
         "setup": child_setup.steps(),
         "temp_dir": util._temp_dir,

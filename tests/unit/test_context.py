@@ -83,6 +83,15 @@ def test_process_uses_the_method_chosen_and_so_does_its_child(open_choice: None,
     child.close()
 
 
+def test_a_process_of_a_context_leaves_the_choice_open(open_choice: None, start_method: str) -> None:
+    child = phalanx.get_context(start_method).Process(target=tell_method)
+    child.start()
+    child.join()
+    assert child.exitcode == choice.NAMES.index(start_method)
+    child.close()
+    assert phalanx.get_start_method(allow_none=True) is None
+
+
 def test_preload_takes_names_only() -> None:
     with pytest.raises(TypeError, match="module_names must be a list of strings"):
         phalanx.set_forkserver_preload([1])  # type: ignore[list-item]
