@@ -33,7 +33,7 @@ class Link:
         Raises OSError or EOFError if the server is gone, and whatever pickling raises.
         """
         free = self._free_connections()
-        conn = free.pop() if free else self._connect()
+        conn = free.pop() if free else self._client(self.address, authkey=self.authkey)
         try:
             conn.send((ident, method, args, kwds or None))  # without a dict it needs no pickler
         except OSError:
@@ -68,14 +68,6 @@ class Link:
             free: list[Any] = []
             self._per_thread.free = free
             return free
-
-    def _connect(self) -> Any:
-        conn = self._client(self.address, authkey=self.authkey)
-        name = process.current_process().name
-        if threading.current_thread() is not threading.main_thread():
-            name += "|" + threading.current_thread().name
-        protocol.dispatch(conn, None, "accept_connection", (name,))
-        return conn
 
 
 _links: "weakref.WeakValueDictionary[tuple[Any, bytes, str], Link]" = weakref.WeakValueDictionary()

@@ -10,7 +10,7 @@ from phalanx import connection, process, util
 from phalanx._base.errors import ProcessError
 from phalanx._managers import protocol
 from phalanx._managers.links import link_to
-from phalanx._managers.proxy import AutoProxy, proxy_types
+from phalanx._managers.proxy import AutoProxy, give_reference, proxy_types
 from phalanx._managers.server import Registry, Server, listener_client
 from phalanx._start import methods
 
@@ -173,9 +173,12 @@ class BaseManager:
             raise ProcessError(_REFUSALS.get(self._state.value, f"Unknown state {self._state.value!r}"))
 
     def _start_process(self, writer: Any, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> Any:
+        address = self._address  # a free one is chosen here: the child need not load what that takes
+        if address is None:
+            address = connection.arbitrary_address(connection.default_family)
         server = (self._ctx or methods).Process(
             target=type(self)._run_server,
-            args=(self._registry, self._address, self._authkey, self._serializer, writer, initializer, initargs),
+            args=(self._registry, address, self._authkey, self._serializer, writer, initializer, initargs),
         )
         ident = ":".join(str(number) for number in server._identity)
         server.name = f"{type(self).__name__}-{ident}"
@@ -247,10 +250,7 @@ def _send_start_error(writer: Any, error: Exception) -> None:
 def _creator(typeid: str) -> Callable[..., Any]:
     def create(self: BaseManager, /, *args: Any, **kwds: Any) -> Any:
         token, exposed = self._create(typeid, *args, **kwds)
-        proxytype = self._registry[typeid][-1]
-        proxy = proxytype(token, self._serializer, manager=self, authkey=self._authkey, exposed=exposed)
-        link_to(token.address, self._authkey, self._serializer).call_server("decref", token.id)
-        return proxy
+        return give_reference(self._registry[typeid][-1], token, self._serializer, self, self._authkey, exposed)
 
     create.__name__ = typeid
     create.__qualname__ = f"BaseManager.{typeid}"

@@ -9,7 +9,15 @@ from phalanx._base.spawning import get_spawning_popen
 from phalanx._managers import protocol
 from phalanx._managers.links import Link, link_to
 
-__all__ = ["AutoProxy", "BaseProxy", "MakeProxyType", "RebuildProxy", "proxy_type_of", "proxy_types"]
+__all__ = [
+    "AutoProxy",
+    "BaseProxy",
+    "MakeProxyType",
+    "RebuildProxy",
+    "give_reference",
+    "proxy_type_of",
+    "proxy_types",
+]
 
 proxy_types: dict[str, Any] = {}
 """What a manager class has registered last for each type's name: for proxies that have no manager beside them."""
@@ -71,18 +79,22 @@ class BaseProxy:
     def _proxy_of_result(self, exposed: Sequence[str], token: protocol.Token) -> Any:
         token.address = self._token.address  # the server may know itself by another name
         proxytype = proxy_type_of(token.typeid, self._manager)
-        proxy = proxytype(token, self._serializer, manager=self._manager, authkey=self._authkey, exposed=exposed)
-        self._link.call_server("decref", token.id)
-        return proxy
+        return give_reference(proxytype, token, self._serializer, self._manager, self._authkey, exposed)
 
     def _incref(self) -> None:
         if self._owned_by_manager:
             process.current_process()._manager_server.objects.incref(self._id, inside=True)  # type: ignore[attr-defined]
-            release: Callable[..., None] = _release_in_server
-            holder: Any = process.current_process()._manager_server  # type: ignore[attr-defined]
         else:
             self._link.call_server("incref", self._id)
-            release, holder = _release, self._link
+        self._own_reference()
+
+    def _own_reference(self) -> None:
+        """There is a reference for this proxy: give it back at the end."""
+        release: Callable[..., None] = _release
+        holder: Any = self._link
+        if self._owned_by_manager:
+            release = _release_in_server
+            holder = process.current_process()._manager_server  # type: ignore[attr-defined]
         self._close = util.Finalize(self, release, args=(holder, self._id), exitpriority=10)
 
     def _after_fork(self) -> None:
@@ -113,6 +125,19 @@ class BaseProxy:
             return str(self._callmethod("__repr__"))
         except Exception:  # noqa: BLE001  # a text is wanted, whatever happens
             return repr(self)[:-1] + "; '__str__()' failed>"
+
+
+def give_reference(
+    proxytype: Any, token: protocol.Token, serializer: str, manager: Any, authkey: bytes, exposed: Sequence[str]
+) -> Any:
+    """A proxy for an object to which the caller has a reference; that is the proxy's from here on."""
+    if proxytype is AutoProxy or getattr(proxytype, "__init__", None) is BaseProxy.__init__:
+        proxy = proxytype(token, serializer, manager=manager, authkey=authkey, exposed=exposed, incref=False)
+        proxy._own_reference()
+        return proxy
+    proxy = proxytype(token, serializer, manager=manager, authkey=authkey, exposed=exposed)
+    link_to(token.address, authkey, serializer).call_server("decref", token.id)
+    return proxy
 
 
 def RebuildProxy(func: Callable[..., Any], token: protocol.Token, serializer: str, kwds: dict[str, Any]) -> Any:
