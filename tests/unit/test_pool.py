@@ -737,9 +737,20 @@ def test_terminate_ends_everything_with_an_error(any_pool: Pool) -> None:
     any_pool.terminate()
 
 
-test_terminate_ends_everything_with_an_error = pytest.mark.leaves("threads")(  # a thread cannot be killed
-    test_terminate_ends_everything_with_an_error
-)
+def test_threads_are_gone_after_join() -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def task() -> None:
+        begun.set()
+        time.sleep(1.5)  # beyond the grace of a worker process
+        ended.set()
+
+    pool = ThreadPool(2)
+    pool.apply_async(task)
+    assert begun.wait(LONG_S)
+    pool.terminate()
+    pool.join()
+    assert ended.is_set()
 
 
 def test_terminate_while_another_thread_waits(fork_pool: Pool) -> None:
@@ -779,7 +790,8 @@ def test_a_forgotten_pool_is_ended() -> None:
     caught.clear()  # the warning has the pool as its source
     gc.collect()
     assert forgotten() is None
-    for process in processes:
+    while processes:
+        process = processes.pop()
         process.join(LONG_S)
         assert process.exitcode is not None
 
