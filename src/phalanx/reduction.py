@@ -10,8 +10,7 @@ import sys
 from abc import ABCMeta
 
 from phalanx import _native
-from phalanx._base import explain, spawning
-from phalanx._base.limits import OUT_OF_BAND_BYTES
+from phalanx._base import explain, picklers, spawning
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,12 +53,20 @@ class ForkingPickler(pickle.Pickler):
     @classmethod
     def dumps(cls, obj: Any, protocol: int | None = PROTOCOL) -> memoryview:
         """The pickle of `obj`. Errors say where in `obj` the object is that cannot be pickled."""
-        return _dumps(cls, obj, protocol)[0]
+        if cls is ForkingPickler and protocol == PROTOCOL:
+            return memoryview(_dumps(obj, in_band=True)[0])
+        file = io.BytesIO()
+        try:
+            cls(file, protocol).dump(obj)
+        except Exception as error:
+            explain.explain_pickling_error(obj, error, lambda part: cls(io.BytesIO(), protocol).dump(part))
+            raise
+        return file.getbuffer()
 
     @classmethod
-    def dumps_with_buffers(cls, obj: Any) -> tuple[memoryview, list[pickle.PickleBuffer]]:
+    def dumps_with_buffers(cls, obj: Any) -> tuple[bytes, list[memoryview]]:
         """The pickle of `obj`, and the big buffers in it that the pickle does not contain; `loads` takes both."""
-        return _dumps(cls, obj, PROTOCOL, with_buffers=True)
+        return _dumps(obj)
 
     loads = staticmethod(pickle.loads)
 
@@ -67,18 +74,13 @@ class ForkingPickler(pickle.Pickler):
 register = ForkingPickler.register
 
 
-def _dumps(
-    pickler: type[ForkingPickler], obj: Any, protocol: int | None, with_buffers: bool = False
-) -> tuple[memoryview, list[pickle.PickleBuffer]]:
-    file = io.BytesIO()
-    buffers: list[pickle.PickleBuffer] = []
-    options = {"buffer_callback": buffers.append} if with_buffers else {}
+def _dumps(obj: Any, in_band: bool = False) -> tuple[bytes, list[memoryview]]:
+    """The pickle of `obj`, and those buffers in it, of `OUT_OF_BAND_BYTES` or more, that are not in it."""
     try:
-        pickler(file, protocol, **options).dump(obj)
+        return picklers.dumps(obj, _reducers(ForkingPickler._extra_reducers), in_band)
     except Exception as error:
-        explain.explain_pickling_error(obj, error, lambda part: pickler(io.BytesIO(), protocol).dump(part))
+        explain_pickling_error(obj, error)
         raise
-    return file.getbuffer(), buffers
 
 
 def dump(obj: Any, file: IO[bytes], protocol: int | None = PROTOCOL) -> None:
@@ -132,31 +134,11 @@ def _rebuild_socket(duplicate: Any, family: int, kind: int, proto: int) -> socke
 # -- for channels ----------------------------------------------------------------------------------------------------
 
 
-def _to_channel(obj: Any, in_band: bool = False) -> tuple[bytes, list[memoryview]]:
-    """The pickle of `obj`, and those buffers in it, of `OUT_OF_BAND_BYTES` or more, that go into the arena."""
-    file = io.BytesIO()
-    buffers: list[memoryview] = []
-
-    def is_in_band(buffer: pickle.PickleBuffer) -> bool:
-        raw = buffer.raw()
-        if raw.nbytes < OUT_OF_BAND_BYTES:
-            return True
-        buffers.append(raw)
-        return False
-
-    try:
-        ForkingPickler(file, PROTOCOL, buffer_callback=None if in_band else is_in_band).dump(obj)
-    except Exception as error:
-        explain_pickling_error(obj, error)
-        raise
-    return file.getvalue(), buffers
-
-
 def _from_channel(data: Any, buffers: list[Any]) -> Any:
     return pickle.loads(data, buffers=buffers)
 
 
-_native.set_serializer(_to_channel, _from_channel)
+_native.set_serializer(_dumps, _from_channel)
 
 
 # -- file descriptors ------------------------------------------------------------------------------------------------

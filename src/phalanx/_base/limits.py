@@ -126,3 +126,6 @@ UNREFERENCED_KEPT_S = 5.0
 
 UNREFERENCED_MAX_COUNT = 256
 """How many such objects a manager keeps at most; beyond that the oldest go at once."""
+
+PICKLER_KEEP_MAX_BYTES = 64 * 1024
+"""A pickler that has made a longer pickle is not used again: its table of objects has grown, and is wiped each time."""
