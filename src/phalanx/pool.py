@@ -25,6 +25,7 @@ from phalanx._runtime.shell import Shell
 from phalanx._runtime.worker import work as worker  # noqa: F401
 
 if TYPE_CHECKING:
+    import threading
     from types import TracebackType
 
 __all__ = ["Pool", "ThreadPool"]
@@ -346,6 +347,24 @@ class ThreadPool(Pool):
         initargs: Iterable[Any] = (),
     ) -> None:
         super().__init__(processes, initializer, initargs)
+        self._ending: list[threading.Thread] = []
+
+    def terminate(self) -> None:
+        """End the pool now. Whoever still waits for a result gets a ProcessError.
+
+        No thread can be killed: a worker ends after the task that it is running. `join` waits for that.
+        """
+        self._ending += self._shell.crew.undisturbed()
+        super().terminate()
+
+    def join(self) -> None:
+        """Wait until the workers are gone, but for those that were given up because their task took too long.
+
+        ValueError unless the pool was closed or terminated.
+        """
+        super().join()
+        for thread in self._ending:
+            thread.join()
 
     def _make_crew(self, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> Any:
         from phalanx._runtime.threadcrew import ThreadCrew

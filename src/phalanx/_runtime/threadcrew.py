@@ -102,6 +102,10 @@ class ThreadCrew:
         else:
             self._tasks.put(None)
 
+    def undisturbed(self) -> list[threading.Thread]:
+        """The workers of which none has been told to end after its task."""
+        return [thread for number, thread in list(self.processes.items()) if number not in self._dismissed]
+
     def dismiss(self, count: int) -> None:
         for _ in range(count):
             self._tasks.put(None)
