@@ -64,9 +64,10 @@ class ForkingPickler(pickle.Pickler):
         return file.getbuffer()
 
     @classmethod
-    def dumps_with_buffers(cls, obj: Any) -> tuple[bytes, list[memoryview]]:
+    def dumps_with_buffers(cls, obj: Any) -> tuple[bytes, list[pickle.PickleBuffer]]:
         """The pickle of `obj`, and the big buffers in it that the pickle does not contain; `loads` takes both."""
-        return _dumps(obj)
+        data, buffers = _dumps(obj)
+        return data, [pickle.PickleBuffer(buffer) for buffer in buffers]
 
     loads = staticmethod(pickle.loads)
 
