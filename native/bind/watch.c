@@ -35,7 +35,7 @@ static PyObject *new(PyTypeObject *type, PyObject *args, PyObject *kwargs) {
         return NULL;
     }
     as_watch(object)->hold = hold;
-    as_watch(object)->watch.fd = -1;
+    as_watch(object)->watch.channel = &as_watch(object)->hold;
     return object;
 }
 
@@ -50,7 +50,7 @@ static void dealloc(PyObject *object) {
 static PyObject *fileno_of(PyObject *object, PyObject *unused) {
     (void)unused;
     watch_object *self = as_watch(object);
-    phx_status status = phx_watch_begin(&self->watch, &self->hold);
+    phx_status status = phx_watch_begin(&self->watch);
     return status == PHX_OK ? PyLong_FromLong(self->watch.fd) : phx_raise(status);
 }
 

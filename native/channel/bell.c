@@ -288,16 +288,16 @@ static phx_status register_in(const phx_hold *channel, phx_slot_word self, uint6
 
 static bool is_own(const phx_watch *watch) { return watch->owner != 0 && watch->owner == owner; }
 
-static phx_status begin(phx_watch *watch, const phx_hold *channel) {
+static phx_status begin(phx_watch *watch) {
     phx_status status = start_helper();
     if (status != PHX_OK) {
         return status;
     }
-    *watch = (phx_watch){.channel = channel, .fd = phx_level_open()};
+    *watch = (phx_watch){.channel = watch->channel, .fd = phx_level_open()};
     if (watch->fd < 0) {
         return PHX_SYSTEM;
     }
-    status = register_in(channel, owner, &watch->entry);
+    status = register_in(watch->channel, owner, &watch->entry);
     if (status != PHX_OK) {
         phx_level_close(watch->fd);
         return status;
@@ -309,9 +309,9 @@ static phx_status begin(phx_watch *watch, const phx_hold *channel) {
     return PHX_OK;
 }
 
-phx_status phx_watch_begin(phx_watch *watch, const phx_hold *channel) {
+phx_status phx_watch_begin(phx_watch *watch) {
     enter();
-    phx_status status = is_own(watch) ? PHX_OK : begin(watch, channel);
+    phx_status status = is_own(watch) ? PHX_OK : begin(watch);
     int error = errno;
     helper *idle = dismiss_helper();  // it was started, and then something else failed
     leave();

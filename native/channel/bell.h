@@ -4,7 +4,7 @@
 
 #include "channel.h"
 
-// One process's eventfd for one channel. Zeroed: none. It must stay where it is from begin to end.
+// One process's eventfd for one channel; zeroed but for `channel`, none yet. It must stay where it is from begin to end.
 typedef struct phx_watch {
     struct phx_watch *next;
     const phx_hold *channel;  // the caller's; it outlives the watch
@@ -16,8 +16,8 @@ typedef struct phx_watch {
 
 // PHX_OK with a descriptor that is readable exactly while the channel has items, also when there was one already.
 // PHX_NO_MEMORY; PHX_SYSTEM: no descriptor or no thread is to be had.
-phx_status phx_watch_begin(phx_watch *watch, const phx_hold *channel);
-// Sets the level now. Whether there is something to take.
+phx_status phx_watch_begin(phx_watch *watch);
+// Sets the level now, if there is a descriptor. Whether there is something to take.
 bool phx_watch_refresh(phx_watch *watch);
 void phx_watch_end(phx_watch *watch);
 
