@@ -93,6 +93,7 @@ def test_big_buffers_stay_outside() -> None:
     data = bytearray(b"x" * 100_000)
     pickled, buffers = ForkingPickler.dumps_with_buffers(pickle.PickleBuffer(data))
     assert len(pickled) < 100
+    assert all(isinstance(buffer, pickle.PickleBuffer) for buffer in buffers)
     assert ForkingPickler.loads(pickled, buffers=buffers) == data
 
 
