@@ -20,6 +20,14 @@ CACHE = HERE.parents[1] / ".cache" / "conformance"
 VERSION = platform.python_version()
 
 
+def commit() -> str:
+    command = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, cwd=HERE).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):  # no git, or no repository
+        return "unknown"
+
+
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("--start", choices=[*STARTS, "all"], default="all")
@@ -29,6 +37,7 @@ def parse(words: list[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--stdlib", action="store_true", help="measure the stdlib again, although that is cached")
     parser.add_argument("--exempt-too", action="store_true", help="run the tests of whitebox.txt as well")
+    parser.add_argument("--commit", default=commit(), help="what phalanx was built from, for the record (%(default)s)")
     parser.add_argument("-v", dest="verbose", action="store_true", help="print the tracebacks too")
     return parser.parse_args(words)
 
@@ -72,13 +81,6 @@ def stdlib_session(start: str, again: bool) -> Session:
     return Session.from_json(json.loads(path.read_text()))
 
 
-def commit() -> str:
-    answer = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False, cwd=HERE
-    )
-    return answer.stdout.strip()
-
-
 def tell(record: dict[str, Any], session: Session, verbose: bool) -> None:
     for name, missing in record["missing"].items():
         if name in session.tests:
@@ -106,7 +108,7 @@ def measure(start: str, options: argparse.Namespace, rules: list[verdict.Exempti
     record = verdict.judge(session, stdlib or known_of(session), rules)
     if complete:
         store(CACHE / f"phalanx-{VERSION}-{start}.json", session.as_json())
-        about = {"python": VERSION, "kernel": platform.release(), "commit": commit()}
+        about = {"python": VERSION, "kernel": platform.release(), "commit": options.commit}
         store(HERE / "results" / f"{sys.version_info.major}.{sys.version_info.minor}-{start}.json", about | record)
     tell(record, session, options.verbose)
     counts = " ".join(f"{status}={n}" for status, n in session.counts().items())
