@@ -468,8 +468,8 @@ static PyMemberDef members[] = {
 
 static PyMethodDef methods[] = {
     {"get_lock", PHX_FASTCALL(get_lock), METH_FASTCALL, "get_lock($self, /)\n--\n\nThe lock that guards it."},
-    {"__enter__", PHX_FASTCALL(enter), METH_FASTCALL, NULL},
-    {"__exit__", PHX_FASTCALL(leave), METH_FASTCALL, NULL},
+    {"__enter__", PHX_FASTCALL(enter), METH_FASTCALL, "__enter__($self)\n--\n\n"},
+    {"__exit__", PHX_FASTCALL(leave), METH_FASTCALL, "__exit__($self, *exc)\n--\n\n"},
     {"__reduce__", reduce, METH_NOARGS, NULL},
     {"_from_parts", from_parts, METH_VARARGS | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},

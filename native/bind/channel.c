@@ -327,7 +327,7 @@ static PyObject *join(PyObject *object, PyObject *args, PyObject *kwargs) {
     static const phx_wait_kind for_end = {spin_finished, phx_channel_wait_finished};
     PyObject *timeout = Py_None;
     int64_t deadline_ns;
-    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|O:join", names, &timeout) ||
+    if (!PyArg_ParseTupleAndKeywords(args, kwargs, "|$O:join", names, &timeout) ||
         phx_deadline_from(timeout, &deadline_ns) < 0 || !is_ready(object)) {
         return NULL;
     }
@@ -431,7 +431,7 @@ static PyMethodDef methods[] = {
     {"task_done", task_done, METH_NOARGS,
      "task_done($self)\n--\n\nOne object that was taken is done with. ValueError if there were fewer."},
     {"join", (PyCFunction)(void (*)(void))join, NAMED,
-     "join($self, timeout=None)\n--\n\nWait until each object put was reported by task_done; False after `timeout` "
+     "join($self, *, timeout=None)\n--\n\nWait until each object put was reported by task_done; False after `timeout` "
      "seconds."},
     {"close", close_here, METH_NOARGS,
      "close($self)\n--\n\nNo further put or get by this object: they raise ValueError."},

@@ -365,8 +365,8 @@ static PyMethodDef methods[] = {
      "Wake up to n of those who wait, who has waited longest first. Never waits for any of them, and none of them is\n"
      "a process that has died. AssertionError without the lock. With more than 254 waiters some may wake as well."},
     {"notify_all", notify_all, METH_NOARGS, "notify_all($self, /)\n--\n\nWake all who wait."},
-    {"__enter__", PHX_FASTCALL(enter), METH_FASTCALL, NULL},
-    {"__exit__", PHX_FASTCALL(leave), METH_FASTCALL, NULL},
+    {"__enter__", PHX_FASTCALL(enter), METH_FASTCALL, "__enter__($self)\n--\n\n"},
+    {"__exit__", PHX_FASTCALL(leave), METH_FASTCALL, "__exit__($self, *exc)\n--\n\n"},
     {"__reduce__", reduce, METH_NOARGS, NULL},
     {"_from_handle", from_handle, METH_VARARGS | METH_CLASS, NULL},
     {NULL, NULL, 0, NULL},

@@ -249,7 +249,7 @@ class Channel:
     def task_done(self) -> None:
         """ValueError if called more often than there were items."""
 
-    def join(self, timeout: float | None = None) -> bool:
+    def join(self, *, timeout: float | None = None) -> bool:
         """Wait until every item put has been marked `task_done`; False if the timeout passed."""
 
     def close(self) -> None:

@@ -179,7 +179,7 @@ def recvfds(sock: socket.socket, size: int) -> list[int]:
     return fds
 
 
-def send_handle(conn: HasFileno, handle: int, destination_pid: int | None = None) -> None:
+def send_handle(conn: HasFileno, handle: int, destination_pid: int | None) -> None:
     """Send a file descriptor over a connection; the other side calls `recv_handle`. The pid is not needed here."""
     _tell(conn, "_before_sending_descriptors")
     with _socket_of(conn) as sock:

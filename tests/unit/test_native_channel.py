@@ -361,7 +361,7 @@ def test_joining() -> None:
     channel.put_many([1, 2])
     assert not channel.join(timeout=0.01)
     channel.task_done()
-    assert not channel.join(0)
+    assert not channel.join(timeout=0)
     channel.task_done()
     assert channel.join()
     with pytest.raises(ValueError, match="too many times"):
