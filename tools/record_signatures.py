@@ -17,8 +17,9 @@ DOCUMENTED = {
     "": """
         Array AuthenticationError Barrier BoundedSemaphore BufferTooShort Condition Event JoinableQueue Lock Manager
         Pipe Pool Process ProcessError Queue RLock RawArray RawValue Semaphore SimpleQueue TimeoutError Value
-        active_children allow_connection_pickling cpu_count current_process freeze_support get_all_start_methods get_context get_logger
-        get_start_method log_to_stderr parent_process set_executable set_forkserver_preload set_start_method
+        active_children allow_connection_pickling cpu_count current_process freeze_support get_all_start_methods
+        get_context get_logger get_start_method log_to_stderr parent_process set_executable set_forkserver_preload
+        set_start_method
     """,
     "get_context('spawn')": """
         Array Barrier BoundedSemaphore Condition Event JoinableQueue Lock Manager Pipe Pool Process Queue RLock RawArray
