@@ -214,6 +214,19 @@ static PyObject *claim(PyObject *object, PyObject *args) {
     return PyBool_FromLong(phx_row_claim(row, sequence, (uint32_t)worker + 1));
 }
 
+static PyObject *rebuild(PyObject *object, PyObject *index) {
+    unsigned long number = PyLong_AsUnsignedLong(index);
+    if (number == (unsigned long)-1 && PyErr_Occurred()) {
+        return NULL;
+    }
+    phx_row *row = row_at((rows_object *)object, number);
+    if (row == NULL) {
+        return NULL;
+    }
+    phx_row_rebuild(row);
+    Py_RETURN_NONE;
+}
+
 static PyObject *release(PyObject *object, PyObject *index) {
     unsigned long number = PyLong_AsUnsignedLong(index);
     if (number == (unsigned long)-1 && PyErr_Occurred()) {
@@ -504,6 +517,7 @@ static PyMethodDef methods[] = {
     {"free", free_row, METH_O, "free($self, row, /)\n--\n\nThe batch is answered, its holder gone or done."},
     {"claim", claim, METH_VARARGS,
      "claim($self, row, sequence, worker, /)\n--\n\nTrue if the batch is now this worker's."},
+    {"rebuild", rebuild, METH_O, "rebuild(row)\n--\n\nThis worker unpickles function and items now."},
     {"release", release, METH_O, "release($self, row, /)\n--\n\nThis worker is done with the row."},
     {"run", run, METH_VARARGS,
      "run($self, row, sequence, worker, function, items, mode, limit, slice_ns, dumps, /)\n--\n\n"

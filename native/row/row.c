@@ -27,6 +27,11 @@ bool phx_row_claim(phx_row *row, uint64_t sequence, uint32_t holder) {
     return claimed;
 }
 
+void phx_row_rebuild(phx_row *row) {
+    phx_store64(&row->started_ns, PHX_ROW_REBUILDING);
+    phx_kill_point("row.rebuilding");
+}
+
 uint32_t phx_row_next(phx_row *row, uint64_t now_ns) {
     // Before the claim: who sees the position must not see the time of the task before it.
     phx_store_relaxed64(&row->started_ns, now_ns);

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #define PHX_ROW_HOLDERS_MAX 32766u
+#define PHX_ROW_REBUILDING 1u  // as started_ns, while no task has begun
 
 typedef struct {
     uint64_t owner;       // sequence << 16 | released << 15 | holder
@@ -50,6 +51,8 @@ bool phx_outbox_peek(const phx_outbox *outbox, phx_outbox_view *view, uint8_t *c
 // -- the worker ------------------------------------------------------------------------------------------------------
 
 bool phx_row_claim(phx_row *row, uint64_t sequence, uint32_t holder);
+// From here to the first task, code of the user's runs: function and items are rebuilt.
+void phx_row_rebuild(phx_row *row);
 // Begins the next task: its position, or UINT32_MAX when the batch is exhausted.
 uint32_t phx_row_next(phx_row *row, uint64_t now_ns);
 bool phx_row_is_exhausted(const phx_row *row);

@@ -56,8 +56,12 @@ def slot_adopt(slot: int) -> None:
 
 def slot_is_alive(slot: int) -> bool: ...
 def slot_self() -> int: ...
-def watch_process(pid: int) -> None:
-    """End this process with SIGKILL as soon as `pid` has ended, by a thread of the core's own. OSError without memory."""
+def watch_process(pid: int, starter: int = 0, /) -> None:
+    """End this process with SIGKILL as soon as `pid` has ended; to be told again after a change of credentials.
+
+    `starter`: the thread of `pid` that has started this process. If that is the main thread, the kernel does it, else a
+    thread of the core's own. OSError if there can be none.
+    """
 
 # -- handing objects over --------------------------------------------------------------------------------------------
 
@@ -382,6 +386,9 @@ class Rows:
         """Free the row if its holder is done with it; whether it was."""
 
     def claim(self, row: int, sequence: int, worker: int, /) -> bool: ...
+    def rebuild(self, row: int, /) -> None:
+        """Say that function and items are being unpickled: `look` gives 1 for started_ns until a task begins."""
+
     def release(self, row: int, /) -> None: ...
     def run(
         self,

@@ -455,6 +455,24 @@ def test_a_death_between_two_tasks_costs_nothing() -> None:
     assert not crew.failed
 
 
+def test_a_death_while_several_tasks_are_rebuilt_has_them_sent_one_by_one() -> None:
+    crew = ready_crew(1)
+    submit(crew, 1, 3, chunk=3)
+    crew.take(1)
+    crew.tell(e.Ended(1, RuntimeError(), (e.Held(1, is_running=False, is_rebuilding=True),)))
+    assert sorted((batch.start, batch.stop) for batch in crew.batches.values()) == [(0, 1), (1, 2), (2, 3)]
+    assert not crew.failed
+
+
+def test_a_death_while_one_task_is_rebuilt_costs_it() -> None:
+    crew = ready_crew(1)
+    submit(crew, 1, 1)
+    crew.take(1)
+    death = RuntimeError()
+    crew.tell(e.Ended(1, death, (e.Held(1, is_running=False, is_rebuilding=True),)))
+    assert crew.failed == {(1, 0): death}
+
+
 def test_a_record_that_died_with_its_taker_is_sent_again() -> None:
     crew = ready_crew(1)
     submit(crew, 1, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import queue
 import signal
 import time
 from contextlib import contextmanager
@@ -23,9 +24,10 @@ if TYPE_CHECKING:
     from phalanx._runtime.calls import Flight
     from phalanx._runtime.shell import Shell
 
-__all__ = ["Crew", "Outbox"]
+__all__ = ["Crew", "Outbox", "Remains"]
 
 KIND_TASKS = 1
+REBUILDING = 1  # PHX_ROW_REBUILDING of the C core
 NO_FAULTS: list[tuple[int, BaseException]] = []
 
 
@@ -36,6 +38,14 @@ class Outbox(NamedTuple):
     first: int
     result_count: int
     data: Any
+
+
+class Remains(NamedTuple):
+    """A batch that a dead worker had claimed: how many of its tasks had begun, or whether it was still being rebuilt."""
+
+    flight: Flight
+    position: int
+    is_rebuilding: bool
 
 
 class Crew:
@@ -242,7 +252,7 @@ class Crew:
             _, place, is_released, position, end, started_ns = self._rows.look(flight.row)
             if is_released:
                 continue
-            age_s = (now_ns - started_ns) / 1e9 if started_ns else 0.0
+            age_s = (now_ns - started_ns) / 1e9 if started_ns > REBUILDING else 0.0
             worker = numbers.get(place)
             rows.append(e.Seen(flight.number, worker, flight.start + position, flight.start + end, age_s))
         busy = {row.worker for row in rows}
@@ -254,22 +264,33 @@ class Crew:
         seen = None if place is None else self._rows.peek(place)
         return None if seen is None else Outbox(*seen)
 
-    def remains_of(self, number: int, flights: Iterable[Flight]) -> tuple[list[tuple[Flight, int]], list[int]]:
-        """What a dead worker had: (batch, position) of those it had claimed; and the batches whose record is gone."""
+    def remains_of(self, number: int, flights: list[Flight]) -> tuple[list[Remains], list[int]]:
+        """What a dead worker had claimed, and the batches whose record is gone."""
         place = self._places[number]
-        # One more than the count says: the dead one may have taken a record and not counted it.
-        taken_count = self._put_count - self._tasks.qsize() + 1
+        taken_count = self._count_taken() if flights else 0
         held, taken = [], []
         for flight in flights:
-            if flight.row < 0:
+            if flight.row < 0:  # it could not be sent, and is about to be closed
                 continue
-            _, holder, _, position, _, _ = self._rows.look(flight.row)
+            _, holder, _, position, _, started = self._rows.look(flight.row)
             if holder == place:
                 flight.is_orphan = True
-                held.append((flight, position))
+                held.append(Remains(flight, position, position == 0 and started == REBUILDING))
             elif holder < 0 and flight.ordinal <= taken_count:
                 taken.append(flight.number)
         return held, taken
+
+    def _count_taken(self) -> int:
+        """How many records have left the task channel.
+
+        The dead worker may have taken one without counting it. The next who takes puts that right, so one is taken here;
+        it is as gone as the others, and sent again with them.
+        """
+        try:
+            self._tasks.get_frame(block=False)
+        except queue.Empty:
+            pass
+        return self._put_count - self._tasks.qsize()
 
     def bury(self, number: int) -> None:
         """Forget a dead worker."""

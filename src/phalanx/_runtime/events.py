@@ -185,10 +185,14 @@ class StartFailed:
 
 @dataclass(slots=True)
 class Held:
-    """A batch that a dead worker had claimed; `is_running`: it was inside the task expected next."""
+    """A batch that a dead worker had claimed.
+
+    `is_running`: it was inside the task expected next; `is_rebuilding`: it was unpickling function and items.
+    """
 
     batch: int
     is_running: bool
+    is_rebuilding: bool = False
 
 
 @dataclass(slots=True)

@@ -399,7 +399,9 @@ class Machine:
         if batch is None:
             return
         job = batch.job
-        if held.is_running and batch.next < batch.stop:
+        # Who dies of rebuilding several tasks dies of one of them: which, shows when they are sent one by one.
+        is_single = held.is_rebuilding and batch.stop - batch.next > 1
+        if (held.is_running or (held.is_rebuilding and not is_single)) and batch.next < batch.stop:
             index = batch.next
             batch.next += 1
             if worker.batch == batch.number and worker.index == index and worker.error is not None:
@@ -408,7 +410,7 @@ class Machine:
                 self._send_again(job, Range(index, index + 1, is_single=True))
             else:
                 self._fail(job, index, error, by_exception=False)
-        rest = Range(batch.next, batch.stop)
+        rest = Range(batch.next, batch.stop, is_single)
         batch.stop = batch.next
         self._send_again(job, rest)
         self._advance(batch)

@@ -6,13 +6,14 @@ result too large for an outbox, a tuple of (those bytes, pickle, buffers...). An
 """
 
 import pickle
+from collections.abc import Callable
 from enum import IntEnum
 from struct import Struct
 from typing import Any
 
 from phalanx import _native
 
-__all__ = ["ANSWER", "DISMISSAL", "TASKS", "Answer", "Head", "Mode", "noted_head", "read_pickle"]
+__all__ = ["ANSWER", "DISMISSAL", "TASKS", "Answer", "Head", "Mode", "StaleRecordError", "read_pickle", "receiver"]
 
 TASKS = Struct("<BBHIQIIQI")
 """Kind, mode, unused, row, sequence, count, chunk, number of the function, bytes of its pickle."""
@@ -49,7 +50,7 @@ class Answer(IntEnum):
 
 
 class Head:
-    """The head of a pickled record: unpickled and noted first, so that a fault in the items is known to be theirs."""
+    """The head of a pickled record: unpickled first, so that the batch is claimed before user code runs."""
 
     __slots__ = ("block", "data")
 
@@ -61,18 +62,32 @@ class Head:
         return _note, (self.data, self.block)
 
 
-_noted: list[Head] = []
+class StaleRecordError(Exception):
+    """The batch of this record is another worker's, or has been answered: it is not unpickled any further."""
+
+
+class Receiver:
+    """What a worker does with a head before anything else of the record is unpickled."""
+
+    def __init__(self) -> None:
+        self.claim: Callable[[Head], bool] | None = None
+        self.head: Head | None = None
+
+    def take_head(self) -> Head | None:
+        """The head of the record that is being unpickled, or was last; once."""
+        head, self.head = self.head, None
+        return head
+
+
+receiver = Receiver()
 
 
 def _note(data: bytes, block: _native.Block | None) -> Head:
     head = Head(data, block)
-    _noted[:] = [head]
+    if receiver.claim is not None and not receiver.claim(head):
+        raise StaleRecordError
+    receiver.head = head
     return head
-
-
-def noted_head() -> Head | None:
-    """The head of the record that was unpickled last, once."""
-    return _noted.pop() if _noted else None
 
 
 def read_pickle(data: bytes, index: int) -> Any:

@@ -481,10 +481,10 @@ class Shell:
                 self.deliver(flight, outbox.first, outbox.result_count, outbox.data, 0)
         remains, taken = self.crew.remains_of(number, list(self.flights.values()))
         held, task = [], None
-        for flight, position in remains:
+        for flight, position, is_rebuilding in remains:
             is_running = flight.start + position > flight.next
-            held.append(e.Held(flight.number, is_running))
-            if is_running:
+            held.append(e.Held(flight.number, is_running, is_rebuilding))
+            if is_running or is_rebuilding:
                 task = flight.call.describe(flight.next)
         error = self.crew.death_of(number, task)
         self.crew.bury(number)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from phalanx._base.errors import WorkerDied
 from phalanx._base.limits import POOL_SLICE_S
 from phalanx._runtime import events as e
-from phalanx._runtime.crew import NO_FAULTS, Outbox
+from phalanx._runtime.crew import NO_FAULTS, Outbox, Remains
 from phalanx._runtime.functions import Function
 from phalanx._runtime.records import Mode
 
@@ -167,14 +167,14 @@ class ThreadCrew:
     def decode(self, data: Any, offset: int, count: int) -> tuple[list[Any], list[tuple[int, BaseException]]]:
         return data, NO_FAULTS
 
-    def remains_of(self, number: int, flights: Iterable[Flight]) -> tuple[list[tuple[Flight, int]], list[int]]:
+    def remains_of(self, number: int, flights: list[Flight]) -> tuple[list[Remains], list[int]]:
         held = []
         for flight in flights:
             batch = self._batches.get(flight.number)
             if batch is not None and batch.holder == number:
                 with batch.lock:
                     batch.end = min(batch.end, batch.position)  # what it has not begun is another's
-                held.append((flight, batch.position))
+                held.append(Remains(flight, batch.position, is_rebuilding=False))
         return held, []
 
     def bury(self, number: int) -> None:

@@ -7,10 +7,10 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from phalanx import _native
+from phalanx import _native, process
 from phalanx._base.limits import POOL_FUNCTION_CACHE_COUNT, POOL_OUTBOX_BYTES, POOL_SLICE_S
 from phalanx._runtime.failures import MaybeEncodingError, pack_failure
-from phalanx._runtime.records import ANSWER, EXHAUSTED, TASKS, Answer, Head, noted_head, read_pickle
+from phalanx._runtime.records import ANSWER, EXHAUSTED, TASKS, Answer, Head, StaleRecordError, read_pickle, receiver
 from phalanx.reduction import ForkingPickler
 
 __all__ = ["Ground", "Place", "Worker", "work"]
@@ -52,6 +52,9 @@ def work(
 ) -> None:
     """Be a worker until dismissed, until `tasks_max` chunks have been run, or until the parent is gone."""
     _leave_interrupts_to_the_parent()
+    parent = process.parent_process()
+    if parent is not None and parent.pid is not None:
+        _native.watch_process(parent.pid)  # whatever the worker is doing then
     worker = Worker(ground, place, tasks_max)
     if worker.initialize(initializer, initargs):
         worker.run()
@@ -92,11 +95,14 @@ class Worker:
 
     def run(self) -> None:
         """Take batches until dismissed or used up."""
+        receiver.claim = self._claim
         while self._chunks_left is None or self._chunks_left > 0:
             try:
                 record = self._get()
+            except StaleRecordError:
+                continue
             except Exception as error:  # noqa: BLE001  # whatever an item raises while it is rebuilt
-                self._refuse(noted_head(), error)
+                self._refuse(receiver.take_head(), error)
                 continue
             if not record:
                 return
@@ -104,6 +110,14 @@ class Worker:
             record = None  # an idle worker keeps nothing alive
 
     # -- one batch ---------------------------------------------------------------------------------------------------
+
+    def _claim(self, head: Head) -> bool:
+        """The head of a pickled record is there: its items are unpickled only if the batch is this worker's."""
+        _, _, _, row, sequence, _, _, _, _ = TASKS.unpack_from(head.data)
+        if not self._rows.claim(row, sequence, self._place):
+            return False
+        self._rows.rebuild(row)
+        return True
 
     def _take(self, record: bytes | tuple[Head, list[Any]]) -> None:
         head: Head | None = None
@@ -113,12 +127,12 @@ class Worker:
         else:
             head, items = record
             data = head.data
-            noted_head()
         _, mode, _, row, sequence, count, chunk, number, function_bytes = TASKS.unpack_from(data)
-        if not self._rows.claim(row, sequence, self._place):
+        if head is None and not self._rows.claim(row, sequence, self._place):
             return
         function = self._functions.get(number)
         if function is None:
+            self._rows.rebuild(row)
             try:
                 function = self._rebuild(number, data, function_bytes, head)
             except BaseException as error:  # noqa: BLE001  # code of the user's modules runs here
@@ -216,8 +230,6 @@ class Worker:
         if head is None:  # not even its head: the parent finds it among the taken ones once this process has ended
             os._exit(1)
         _, _, _, row, sequence, count, _, _, _ = TASKS.unpack_from(head.data)
-        if not self._rows.claim(row, sequence, self._place):
-            return
         if count > 1:
             self._rows.release(row)
             self._tell(Answer.UNREADABLE, sequence)
