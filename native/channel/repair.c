@@ -26,8 +26,9 @@ static phx_status repair_tail(channel *self) {
             phx_channel_move_tail(self, read_link(at).next);
             continue;
         }
-        if (at->sequence == (uint32_t)phx_load64(&self->published)) {
-            phx_store64(&self->published, phx_load64(&self->published) + 1);
+        uint64_t number = phx_load64(&self->published);
+        if (at->sequence == (uint32_t)number) {
+            phx_swap_if64(&self->published, &number, number + 1);  // unless a consumer has just done it
         }
         phx_store64(&self->tail, self->tail + word.bytes);
     }
