@@ -167,13 +167,13 @@ static PyObject *slot_adopt(PyObject *module, PyObject *argument) {
     Py_RETURN_NONE;
 }
 
-static PyObject *watch_process(PyObject *module, PyObject *argument) {
+static PyObject *watch_process(PyObject *module, PyObject *args) {
     (void)module;
-    long pid = PyLong_AsLong(argument);
-    if (pid == -1 && PyErr_Occurred()) {
+    int pid, starter = 0;
+    if (!PyArg_ParseTuple(args, "i|i:watch_process", &pid, &starter)) {
         return NULL;
     }
-    errno = phx_watch_process((int32_t)pid, phx_process_start_time((int32_t)pid));
+    errno = phx_watch_process(pid, phx_process_start_time(pid), starter);
     if (errno != 0) {
         return PyErr_SetFromErrno(PyExc_OSError);
     }
@@ -229,7 +229,7 @@ static PyMethodDef functions[] = {
     {"slot_end", slot_end, METH_O, "slot_end(slot)\n--\n\n"},
     {"slot_is_alive", slot_is_alive, METH_O, "slot_is_alive(slot)\n--\n\n"},
     {"slot_adopt", slot_adopt, METH_O, "slot_adopt(slot)\n--\n\n"},
-    {"watch_process", watch_process, METH_O, "watch_process(pid)\n--\n\n"},
+    {"watch_process", watch_process, METH_VARARGS, "watch_process(pid, starter=0, /)\n--\n\n"},
     {"granting_begin", granting_begin, METH_O, "granting_begin(slot)\n--\n\n"},
     {"granting_end", granting_end, METH_NOARGS, "granting_end()\n--\n\n"},
     {"is_granting", is_granting, METH_NOARGS, "is_granting()\n--\n\n"},

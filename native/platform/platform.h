@@ -65,8 +65,9 @@ int32_t phx_pid(void);
 uint64_t phx_process_start_time(int32_t pid);
 // False once the process has ended, also while nobody has reaped it. start_time 0: not compared.
 bool phx_process_is_alive(int32_t pid, uint64_t start_time);
-// A thread of its own (no Python) that ends this process with SIGKILL when `pid` has ended. 0, or an errno.
-int phx_watch_process(int32_t pid, uint64_t start_time);
+// Ends this process with SIGKILL when `pid` has ended: by the kernel if that is the parent and its thread `starter` (0:
+// unknown) its main one, else by a thread of the core's own. Again after a change of credentials. 0, or an errno.
+int phx_watch_process(int32_t pid, uint64_t start_time, int32_t starter);
 // A number that tells this thread from all others of the process, never 0.
 uint64_t phx_thread_id(void);
 // Bytes that a fork leaves zeroed in the child, even one that no hook of ours has seen; NULL without memory.

@@ -5,15 +5,19 @@ from __future__ import annotations
 import itertools
 import os
 import sys
+from _thread import get_native_id
 from _weakrefset import WeakSet
 
-from phalanx import util
+from phalanx import _native, util
 from phalanx._base import lifelines, logrecords, spawning, start_method
+from phalanx._base.signals import plain as signal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Protocol
+
+    Leader = tuple[int, int]  # a process, and the thread of it that has started this one
 
     class Popen(Protocol):
         """What a start method makes of a process object: the running child."""
@@ -71,10 +75,16 @@ class BaseProcess:
 
     `group` must be None; `args` and `kwargs` are those of `target`; `daemon` None inherits the creator's flag. Unlike
     the stdlib's, a daemonic process may have children.
+
+    When the creator's process dies without an orderly end (SIGKILL, a crash), a daemonic process is killed, and any
+    other lives on, unless `orphan="kill"` was asked for. ValueError for anything but that and None.
     """
 
     # The start method that becomes the default in the child; None leaves the default as it is.
     _start_method: str | None = None
+
+    _orphan: str | None = None
+    _starter = 0  # the thread that has started it
 
     _popen: Popen | None
     _name: str
@@ -94,6 +104,7 @@ class BaseProcess:
         kwargs: Mapping[str, Any] | None = None,
         *,
         daemon: bool | None = None,
+        orphan: str | None = None,
     ) -> None:
         _require(group is None, "group argument must be None for now")
         number = next(_process_counter)
@@ -109,6 +120,8 @@ class BaseProcess:
         self._name = name or f"{type(self).__name__}-{':'.join(map(str, self._identity))}"
         if daemon is not None:
             self.daemon = daemon
+        if orphan is not None:
+            self._orphan = _checked_orphan(orphan)
         _dangling.add(self)
 
     def _check_closed(self) -> None:
@@ -132,6 +145,7 @@ class BaseProcess:
         _require(self._popen is None, "cannot start a process twice")
         _require(self._parent_pid == os.getpid(), "can only start a process object created by current process")
         _cleanup()
+        self._starter = get_native_id()
         self._popen = self._Popen(self)
         # Kept alive here, they would live as long as the process object.
         del self._target, self._args, self._kwargs
@@ -264,6 +278,12 @@ class BaseProcess:
         exitcode = self._popen.poll()
         return ("started" if exitcode is None else "stopped"), exitcode
 
+    def _leader(self) -> Leader | None:
+        """Whose death is to be this process's too, if anybody's."""
+        if self._parent_pid is None or not (self.daemon or self._orphan):
+            return None
+        return self._parent_pid, self._starter
+
     # -- in the child ------------------------------------------------------------------------------------------------
 
     def _bootstrap(self, parent_sentinel: int = -1) -> int:
@@ -294,6 +314,7 @@ class BaseProcess:
         if self._start_method is not None:
             start_method.choose(self._start_method, force=True)
         util._close_stdin()
+        follow(self._leader(), parent_sentinel)
         previous, _current_process = _current_process, self
         _parent_process = _ParentProcess(self._parent_name, self._parent_pid, parent_sentinel)
         try:
@@ -308,6 +329,21 @@ class BaseProcess:
         util._exiting = False
         util._forget_inherited_finalizers()
         util._run_after_forkers()
+
+
+def follow(leader: Leader | None, lifeline: int) -> None:
+    """From here on, end this process with SIGKILL as soon as its leader's has ended."""
+    if leader is None:
+        return
+    if lifeline >= 0 and lifelines.is_readable(lifeline, 0):
+        signal.raise_signal(signal.SIGKILL)
+    _native.watch_process(*leader)
+
+
+def _checked_orphan(orphan: str) -> str:
+    if orphan != "kill":
+        raise ValueError(f"orphan must be 'kill' or None, not {orphan!r}")
+    return orphan
 
 
 def _join_threads() -> None:

@@ -158,6 +158,7 @@ def _main(fd: int, attach: Callable[[int, int], None], inherited_fds: Sequence[i
                 signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGINT])
             handed = _handed_fds(data.pop("fds"), inherited_fds)
             attach(handed.get("arena", -1), data.pop("slot"))
+            process.follow(data.pop("leader"), handed["parent"])  # it may die while the main module is imported
             _adopt_helpers(handed)
             prepare(data)
             itself: process.BaseProcess = load(file)

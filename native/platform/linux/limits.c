@@ -21,22 +21,28 @@ static bool read_number(const char *path, uint64_t *number) {
     return found;
 }
 
-static uint64_t memory_of_machine(void) {
-    FILE *file = fopen("/proc/meminfo", "re");
+// What a line "NAME VALUE" says, as memory.stat and /proc/meminfo have them; 0 without it.
+static uint64_t read_named(const char *path, const char *name) {
+    FILE *file = fopen(path, "re");
     if (file == NULL) {
-        return UINT64_MAX;
+        return 0;
     }
-    char line[128];
-    unsigned long long kib;
-    uint64_t available = UINT64_MAX;
+    char line[128], word[64];
+    unsigned long long value;
+    uint64_t found = 0;
     while (fgets(line, sizeof line, file) != NULL) {
-        if (sscanf(line, "MemAvailable: %llu kB", &kib) == 1) {
-            available = kib * 1024;
+        if (sscanf(line, "%63s %llu", word, &value) == 2 && strcmp(word, name) == 0) {
+            found = value;
             break;
         }
     }
     fclose(file);
-    return available;
+    return found;
+}
+
+static uint64_t memory_of_machine(void) {
+    uint64_t kib = read_named("/proc/meminfo", "MemAvailable:");
+    return kib == 0 ? UINT64_MAX : kib * 1024;
 }
 
 // The part of this process's cgroup path for a controller: v2 has the line "0::/path", v1 "N:...memory...:/path".
@@ -66,22 +72,39 @@ static bool cgroup_path(const char *controller, char *path, size_t bytes) {
     return found;
 }
 
-// What is left below the limit of a group and of each group above it.
-static uint64_t memory_of_groups(const char *root, const char *controller, const char *limit_name,
-                                 const char *usage_name) {
-    char group[PATH_BYTES], path[PATH_BYTES * 2];
-    uint64_t left = UINT64_MAX, limit, usage;
-    if (!cgroup_path(controller, group, sizeof group)) {
+typedef struct {
+    const char *root, *controller, *limit, *usage, *inactive_files, *active_files;
+} memory_groups;
+
+// Cached files do not count as used: the kernel drops them before it kills.
+static uint64_t left_in_group(const memory_groups *names, const char *group) {
+    char path[PATH_BYTES * 2];
+    uint64_t limit, usage;
+    snprintf(path, sizeof path, "%s%s/%s", names->root, group, names->limit);
+    if (!read_number(path, &limit)) {
+        return UINT64_MAX;
+    }
+    snprintf(path, sizeof path, "%s%s/%s", names->root, group, names->usage);
+    if (!read_number(path, &usage)) {
+        return UINT64_MAX;
+    }
+    snprintf(path, sizeof path, "%s%s/memory.stat", names->root, group);
+    uint64_t cached = read_named(path, names->inactive_files) + read_named(path, names->active_files);
+    usage = usage > cached ? usage - cached : 0;
+    return limit > usage ? limit - usage : 0;
+}
+
+static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+// What is left below the limit of this process's group and of each group above it.
+static uint64_t memory_of_groups(const memory_groups *names) {
+    char group[PATH_BYTES];
+    uint64_t left = UINT64_MAX;
+    if (!cgroup_path(names->controller, group, sizeof group)) {
         return left;
     }
     for (;;) {
-        snprintf(path, sizeof path, "%s%s/%s", root, group, limit_name);
-        bool limited = read_number(path, &limit);
-        snprintf(path, sizeof path, "%s%s/%s", root, group, usage_name);
-        if (limited && read_number(path, &usage)) {
-            uint64_t here = limit > usage ? limit - usage : 0;
-            left = here < left ? here : left;
-        }
+        left = least(left, left_in_group(names, group));
         char *slash = strrchr(group, '/');
         if (slash == NULL) {
             return left;
@@ -90,13 +113,17 @@ static uint64_t memory_of_groups(const char *root, const char *controller, const
     }
 }
 
-static uint64_t least(uint64_t a, uint64_t b) { return a < b ? a : b; }
+static uint64_t sum(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
 
 uint64_t phx_memory_available(void) {
-    uint64_t left = memory_of_machine();
-    left = least(left, memory_of_groups("/sys/fs/cgroup", "", "memory.max", "memory.current"));
-    return least(left,
-                 memory_of_groups("/sys/fs/cgroup/memory", "memory", "memory.limit_in_bytes", "memory.usage_in_bytes"));
+    static const memory_groups second = {"/sys/fs/cgroup", "", "memory.max", "memory.current",
+                                         "inactive_file",  "active_file"};
+    static const memory_groups first = {"/sys/fs/cgroup/memory", "memory",
+                                        "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                        "total_inactive_file",   "total_active_file"};
+    uint64_t swap = read_named("/proc/meminfo", "SwapFree:") * 1024;
+    uint64_t groups = least(memory_of_groups(&second), memory_of_groups(&first));
+    return sum(least(memory_of_machine(), groups), swap);
 }
 
 static bool quota_below_two(void) {

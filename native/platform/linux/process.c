@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -112,7 +113,7 @@ static void *watch(void *argument) {
     phx_kill_self();
 }
 
-int phx_watch_process(int32_t pid, uint64_t start_time) {
+static int watch_by_thread(int32_t pid, uint64_t start_time) {
     watched *target = malloc(sizeof *target);
     if (target == NULL) {
         return ENOMEM;
@@ -124,6 +125,35 @@ int phx_watch_process(int32_t pid, uint64_t start_time) {
         free(target);
     } else {
         pthread_detach(thread);
+    }
+    return error;
+}
+
+// The kernel's notice comes when the *thread* ends that started this process: only of a main thread is it sure that it
+// lives as long as its process. A change of credentials cancels it.
+static bool watch_by_kernel(int32_t pid) {
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0) {
+        return false;
+    }
+    if (getppid() == pid) {
+        return true;
+    }
+    prctl(PR_SET_PDEATHSIG, 0);  // it has ended already, or a fork server is the parent
+    return false;
+}
+
+int phx_watch_process(int32_t pid, uint64_t start_time, int32_t starter) {
+    static struct {
+        int32_t watcher, pid;  // a forked child finds its parent as the watcher
+        bool by_kernel;
+    } known;
+    bool is_again = known.watcher == getpid() && known.pid == pid;
+    bool by_kernel = (is_again ? known.by_kernel : starter == pid) && watch_by_kernel(pid);
+    int error = by_kernel || (is_again && !known.by_kernel) ? 0 : watch_by_thread(pid, start_time);
+    if (error == 0) {
+        known.watcher = getpid();
+        known.pid = pid;
+        known.by_kernel = by_kernel;
     }
     return error;
 }

@@ -27,6 +27,7 @@ def write_description(process_obj: BaseProcess, popen: spawning.SpawningPopen, s
     try:
         fds = {**fds, "parent": lifelines.own(), **_helper_fds()}
         data["slot"] = slot
+        data["leader"] = process_obj._leader()
         data["fds"] = {name: popen.duplicate_for_child(fd) for name, fd in fds.items()}
         dumps = reduction.current_reducer().ForkingPickler.dumps
         return anonymous_file(dumps(data), dumps(process_obj))
