@@ -384,7 +384,7 @@ def _default_context() -> Any:
     """The start method in force. The contexts lie above pools, so the package hands its own over by this name."""
     import phalanx
 
-    return phalanx.get_context()  # type: ignore[operator]
+    return phalanx.get_context()
 
 
 def _pop_returns_errors(rules: dict[str, Any]) -> bool:

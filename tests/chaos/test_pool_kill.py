@@ -1,4 +1,4 @@
-"""Workers, and the pool's own process, are killed at every step: each task ends exactly once, and nobody waits for ever.
+"""Workers, and a pool's own process, are killed at every step: each task ends exactly once, nobody waits for ever.
 
 The steps, and what a death at each leaves behind, are in native/row/README.md and native/channel/README.md.
 """
@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -114,7 +114,8 @@ def test_a_death_inside_a_task_costs_that_task(point: str) -> None:
         results = pool.map(identity, range(TASKS), chunksize=1, on_error="return")
         died = [x for x, result in enumerate(results) if isinstance(result, WorkerDied)]
         assert died
-        assert [result for x, result in enumerate(results) if x not in died] == [x for x in range(TASKS) if x not in died]
+        living = [x for x in range(TASKS) if x not in died]
+        assert [results[x] for x in living] == living
         assert all(results[x].exitcode == -signal.SIGKILL for x in died)
         assert pool.map(identity, range(TASKS), chunksize=1, retries=TASKS) == list(range(TASKS))
 
@@ -135,7 +136,7 @@ class Nemesis:
         self._thread = threading.Thread(target=self._run)
         self.kills = 0
 
-    def __enter__(self) -> "Nemesis":
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

@@ -1,4 +1,4 @@
-"""Pools of processes and of threads: what the documentation says of them, and what happens when something goes wrong."""
+"""Pools of processes and of threads: what the documentation says of them, and what happens when things go wrong."""
 
 import gc
 import itertools
@@ -12,7 +12,7 @@ import warnings
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import pytest
@@ -179,7 +179,7 @@ def test_apply(any_pool: Pool) -> None:
     assert any_pool.apply(multiply, (5,), {"y": 3}) == 15
     assert any_pool.apply(multiply, [5]) == 50
     assert any_pool.apply(dict) == {}
-    with pytest.raises(ValueError, match="^7$"):
+    with pytest.raises(ValueError, match=r"^7$"):
         any_pool.apply(raise_error, (7,))
 
 
@@ -191,7 +191,7 @@ def test_apply_async(any_pool: Pool) -> None:
     failed.wait(LONG_S)
     assert not failed.successful()
     for _ in range(2):
-        with pytest.raises(ValueError, match="^no$"):
+        with pytest.raises(ValueError, match=r"^no$"):
             failed.get()
 
 
@@ -234,7 +234,7 @@ def test_lambdas_and_closures(pool: Pool) -> None:
 
 def test_a_function_that_is_defined_after_the_pool_was_made(fork_pool: Pool) -> None:
     module = sys.modules[__name__]
-    exec("def later(x):\n    return x + 1", module.__dict__)  # noqa: S102
+    exec("def later(x):\n    return x + 1", module.__dict__)
     try:
         assert fork_pool.map(module.later, range(5)) == [1, 2, 3, 4, 5]
     finally:
@@ -456,7 +456,7 @@ def test_a_timeout_of_a_task_that_ignores_sigterm(fork_pool: Pool) -> None:
 
 
 def test_a_remote_error_comes_as_itself_with_its_traceback(pool: Pool) -> None:
-    with pytest.raises(ValueError, match="^7$") as caught:
+    with pytest.raises(ValueError, match=r"^7$") as caught:
         pool.apply(raise_error, (7,))
     cause = caught.value.__cause__
     assert type(cause) is RemoteTraceback
@@ -465,12 +465,15 @@ def test_a_remote_error_comes_as_itself_with_its_traceback(pool: Pool) -> None:
 
 
 def test_errors_of_threads_are_not_wrapped() -> None:
-    with closed_at_end(ThreadPool(1)) as pool, pytest.raises(ValueError, match="^7$") as caught:
+    with closed_at_end(ThreadPool(1)) as pool, pytest.raises(ValueError, match=r"^7$") as caught:
         pool.apply(raise_error, (7,))
     assert caught.value.__cause__ is None
 
 
-@pytest.mark.parametrize(("task", "name"), [(raise_two, "TwoArguments: 1 and 2"), (raise_with_lock, "WithLock: has a lock")])
+UNTRAVELLED = [(raise_two, "TwoArguments: 1 and 2"), (raise_with_lock, "WithLock: has a lock")]
+
+
+@pytest.mark.parametrize(("task", "name"), UNTRAVELLED)
 def test_an_exception_that_cannot_travel(pool: Pool, task: Callable[..., Any], name: str) -> None:
     with pytest.raises(RemoteError, match=name) as caught:
         pool.apply(task, (1,))
@@ -811,7 +814,7 @@ def test_arguments_and_results_are_let_go_of(any_pool: Pool) -> None:
 class Counted:
     count = 0
 
-    def __new__(cls) -> "Counted":
+    def __new__(cls) -> Self:
         cls.count += 1
         return super().__new__(cls)
 

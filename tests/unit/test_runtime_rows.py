@@ -77,7 +77,10 @@ def test_cut_leaves_another_batch_alone(rows: _native.Rows) -> None:
     assert rows.look(0)[4] == 10
 
 
-@pytest.mark.parametrize("geometry", [(0, 1, 64), (1, 0, 64), (1, 1, 63), (1, 1, 100), (1, 1 << 20, 64), (1 << 40, 1, 64)])
+GEOMETRIES = [(0, 1, 64), (1, 0, 64), (1, 1, 63), (1, 1, 100), (1, 1 << 20, 64), (1 << 40, 1, 64)]
+
+
+@pytest.mark.parametrize("geometry", GEOMETRIES)
 def test_geometry_out_of_range(geometry: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match="out of range"):
         _native.Rows.size(*geometry)
@@ -89,9 +92,15 @@ def test_a_block_too_small() -> None:
 
 
 def test_rows_and_workers_that_are_not_there(rows: _native.Rows) -> None:
-    for call in (lambda: rows.post(ROWS, 1, 1), lambda: rows.look(ROWS), lambda: rows.claim(0, 1, OUTBOXES), lambda: rows.peek(9)):
+    calls: list[tuple[Any, tuple[int, ...]]] = [
+        (rows.post, (ROWS, 1, 1)),
+        (rows.look, (ROWS,)),
+        (rows.claim, (0, 1, OUTBOXES)),
+        (rows.peek, (OUTBOXES,)),
+    ]
+    for call, arguments in calls:
         with pytest.raises(IndexError):
-            call()
+            call(*arguments)
 
 
 # -- running ----------------------------------------------------------------------------------------------------------
@@ -178,9 +187,10 @@ def test_what_is_finished_can_be_seen_from_outside(rows: _native.Rows) -> None:
 
 # -- plain values -----------------------------------------------------------------------------------------------------
 
-scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | st.text(st.characters(codec="utf-8")) | st.binary()
+texts = st.text(st.characters(codec="utf-8"))
+scalars = st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats() | texts | st.binary()
 immutable = st.recursive(scalars, lambda inner: st.lists(inner, max_size=4).map(tuple), max_leaves=8)
-plain = immutable | st.lists(immutable) | st.dictionaries(st.text(st.characters(codec="utf-8")) | st.integers(-9, 9), immutable)
+plain = immutable | st.lists(immutable) | st.dictionaries(texts | st.integers(-9, 9), immutable)
 
 
 def same(left: Any, right: Any) -> bool:

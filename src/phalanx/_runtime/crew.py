@@ -41,7 +41,7 @@ class Outbox(NamedTuple):
 
 
 class Remains(NamedTuple):
-    """A batch that a dead worker had claimed: how many of its tasks had begun, or whether it was still being rebuilt."""
+    """A batch that a dead worker had claimed: how many of its tasks had begun; whether it was still being rebuilt."""
 
     flight: Flight
     position: int
@@ -283,8 +283,8 @@ class Crew:
     def _count_taken(self) -> int:
         """How many records have left the task channel.
 
-        The dead worker may have taken one without counting it. The next who takes puts that right, so one is taken here;
-        it is as gone as the others, and sent again with them.
+        The dead worker may have taken one without counting it. The next who takes puts that right, so one is taken
+        here; it is as gone as the others, and sent again with them.
         """
         try:
             self._tasks.get_frame(block=False)
