@@ -52,12 +52,17 @@ def work(
 ) -> None:
     """Be a worker until dismissed, until `tasks_max` chunks have been run, or until the parent is gone."""
     _leave_interrupts_to_the_parent()
-    parent = process.parent_process()
-    if parent is not None and parent.pid is not None:
-        _native.watch_process(parent.pid)  # whatever the worker is doing then
     worker = Worker(ground, place, tasks_max)
     if worker.initialize(initializer, initargs):
+        _follow_the_parent_on()
         worker.run()
+
+
+def _follow_the_parent_on() -> None:
+    """The initializer may have changed the user, which makes the kernel forget whose death is to be this process's."""
+    parent = process.parent_process()
+    if parent is not None and parent.pid is not None:
+        _native.watch_process(parent.pid)
 
 
 def _leave_interrupts_to_the_parent() -> None:
