@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
 _ = (Empty, Full)  # programs take them from here
+_sentinel = object()  # loky takes it from here, for queues of its own
 
 
 REFUSALS = (PicklingError, TypeError, RuntimeError, RecursionError, MemoryError)

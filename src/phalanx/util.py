@@ -430,6 +430,13 @@ def spawnv_passfds(path: str | bytes | os.PathLike[Any], args: Sequence[str | by
         close_fds(*(fd for fd in (error_reader, error_writer) if fd >= 0))
 
 
+def _args_from_interpreter_flags() -> list[str]:
+    """The options that start an interpreter with the flags of this one; loky takes them from here."""
+    import subprocess
+
+    return subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined, no-any-return]
+
+
 def _raise_start_error(report: bytes, pid: int, program: bytes) -> None:
     """`report` is what a child wrote that could not run its program: `OSError:errno in hex:`; empty if it runs."""
     if not report:
