@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from phalanx._runtime import events as e
 from phalanx._runtime.failures import unpack_failure
-from phalanx._runtime.records import ANSWER, Answer
+from phalanx._runtime.records import ANSWER, UNREADABLE, Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,8 +31,8 @@ def _on_large(shell: Shell, data: bytes, buffers: list[Any]) -> None:
         return
     try:
         value = pickle.loads(buffers[0], buffers=buffers[1:])
-    except Exception as error:  # noqa: BLE001  # whatever rebuilding raises is that task's error
-        shell.fail_task(flight, index, error)
+    except BaseException as error:  # noqa: BLE001  # whatever rebuilding raises is that task's error
+        shell.fail_task(flight, index, shell.unreadable(error))
     else:
         shell.deliver_one(flight, value)
 
@@ -40,7 +40,8 @@ def _on_large(shell: Shell, data: bytes, buffers: list[Any]) -> None:
 def _on_raised(shell: Shell, data: bytes, buffers: list[Any]) -> None:
     flight, index = _flight_and_index(shell, data)
     if flight is not None:
-        shell.fail_task(flight, index, unpack_failure(data[ANSWER.size :]))
+        error = unpack_failure(data[ANSWER.size :])
+        shell.fail_task(flight, index, shell.unreadable(error) if data[1] & UNREADABLE else error)
 
 
 def _on_gave_back(shell: Shell, data: bytes, buffers: list[Any]) -> None:

@@ -236,7 +236,7 @@ class Crew:
     def _load(self, pickled: bytes, index: int) -> Any:
         try:
             return pickle.loads(pickled)
-        except Exception as error:  # noqa: BLE001  # whatever rebuilding raises is that task's error
+        except BaseException as error:  # noqa: BLE001  # whatever rebuilding raises is that task's error
             self._faults.append((index, error))
 
     # -- looking -----------------------------------------------------------------------------------------------------

@@ -9,6 +9,8 @@ from phalanx.reduction import ForkingPickler
 __all__ = [
     "ExceptionWithTraceback",
     "MaybeEncodingError",
+    "encoding_failure",
+    "original_error",
     "RemoteTraceback",
     "pack_failure",
     "rebuild_exc",
@@ -63,6 +65,7 @@ class MaybeEncodingError(Exception):
     def __init__(self, exc: object, value: object) -> None:
         self.exc = repr(exc)
         self.value = repr(value)
+        self.packed: bytes | None = None
         super().__init__(self.exc, self.value)
 
     def __str__(self) -> str:
@@ -70,6 +73,18 @@ class MaybeEncodingError(Exception):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self}>"
+
+
+def encoding_failure(error: BaseException, value: object) -> MaybeEncodingError:
+    """The error for a result that could not be pickled; `original_error` has what pickling raised."""
+    made = MaybeEncodingError(error, value)
+    made.packed = pack_failure(error)
+    return made
+
+
+def original_error(error: MaybeEncodingError) -> BaseException:
+    """What pickling the result raised, with the remote traceback as its cause."""
+    return error if error.packed is None else unpack_failure(error.packed)
 
 
 def pack_failure(error: BaseException) -> bytes:

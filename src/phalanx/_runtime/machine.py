@@ -248,16 +248,16 @@ class Machine:
 
     def _settle_if_done(self, job: Job) -> None:
         if job.is_complete and job.settled >= job.supplied and self.jobs.pop(job.number, None) is not None:
-            self._forget(job)
+            if self._tries or self._cancelled:
+                self._forget(job)
             self._commands.append(e.Settle(job.number))
-            self._leave_if_idle()
+            if self.state is PoolState.CLOSING:
+                self._leave_if_idle()
 
     def _forget(self, job: Job) -> None:
         """The job has ended: so has what was noted of its tasks."""
-        if job.rules.retries:
-            self._tries.pop(job.number, None)
-        if self._cancelled:
-            self._cancelled = {each for each in self._cancelled if each[0] != job.number}
+        self._tries.pop(job.number, None)
+        self._cancelled = {each for each in self._cancelled if each[0] != job.number}
 
     # -- answers -----------------------------------------------------------------------------------------------------
 

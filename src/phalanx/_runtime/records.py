@@ -24,6 +24,8 @@ ANSWER = Struct("<BBHIQIIIIQ")
 DISMISSAL = b""
 
 EXHAUSTED = 1
+UNREADABLE = 2
+"""Flags of an answer: the batch is exhausted; the failure is that the task could not be unpickled."""
 
 
 class Mode(IntEnum):

@@ -160,10 +160,16 @@ class Shell:
                     self._handle(events.popleft())
             finally:
                 lock.release()
+        if self._asleep_until > 0:
+            self._stir_in_time()
+        if not self._attending:
+            self._call_for_help()
+
+    def _stir_in_time(self) -> None:
+        """The machine may have got a deadline before the one that the collector sleeps to."""
         due = self.machine.deadline
         if due is not None and due < self._asleep_until:
-            self.crew.nudge()
-        self._call_for_help()
+            self.stir()
 
     def _handle(self, event: e.Event) -> None:
         try:
@@ -450,7 +456,11 @@ class Shell:
             if error is None:
                 self.deliver_one(flight, value)
             else:
-                self.fail_task(flight, index, error)
+                self.fail_task(flight, index, self.unreadable(error))
+
+    def unreadable(self, error: BaseException) -> BaseException:
+        """What a task fails with whose arguments or result could not be unpickled: what that raised."""
+        return error
 
     def send_by_value(self, call: Call) -> bool:
         """The workers cannot import the call's function: send it with its code. False if that has been tried."""

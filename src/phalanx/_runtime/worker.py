@@ -9,8 +9,18 @@ from typing import Any, NamedTuple
 
 from phalanx import _native, process
 from phalanx._base.limits import POOL_FUNCTION_CACHE_COUNT, POOL_OUTBOX_BYTES, POOL_SLICE_S
-from phalanx._runtime.failures import MaybeEncodingError, pack_failure
-from phalanx._runtime.records import ANSWER, EXHAUSTED, TASKS, Answer, Head, StaleRecordError, read_pickle, receiver
+from phalanx._runtime.failures import encoding_failure, pack_failure
+from phalanx._runtime.records import (
+    ANSWER,
+    EXHAUSTED,
+    TASKS,
+    UNREADABLE,
+    Answer,
+    Head,
+    StaleRecordError,
+    read_pickle,
+    receiver,
+)
 from phalanx.reduction import ForkingPickler
 
 __all__ = ["Ground", "Place", "Worker", "work"]
@@ -196,8 +206,8 @@ class Worker:
             try:
                 self._answer_large(ANSWER.pack(Answer.LARGE, *head), extra)
                 return
-            except Exception as error:  # noqa: BLE001  # whatever pickling raises
-                extra = MaybeEncodingError(error, extra)
+            except BaseException as error:  # noqa: BLE001  # whatever pickling raises, SystemExit too
+                extra = encoding_failure(error, extra)
         self._answer(ANSWER.pack(Answer.RAISED, *head) + pack_failure(extra))
 
     def _answer_large(self, head: bytes, value: Any) -> None:
@@ -241,13 +251,14 @@ class Worker:
             return
         failure = pack_failure(error)
         self._rows.release(row)
-        self._answer(ANSWER.pack(Answer.RAISED, EXHAUSTED, 0, row, sequence, 0, 1, 1, self._place, 0) + failure)
+        flags = EXHAUSTED | UNREADABLE
+        self._answer(ANSWER.pack(Answer.RAISED, flags, 0, row, sequence, 0, 1, 1, self._place, 0) + failure)
 
 
 def _dumps_small(value: Any) -> bytes | None:
     """The pickle of a result, for an outbox; None if it must travel alone, or cannot be pickled."""
     try:
         pickled, buffers = ForkingPickler.dumps_with_buffers(value)
-    except Exception:  # noqa: BLE001  # it will be raised again where it is reported
+    except BaseException:  # noqa: BLE001  # it will be raised again where it is reported
         return None
     return None if buffers else bytes(pickled)
