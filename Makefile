@@ -13,7 +13,7 @@ SOURCES := pyproject.toml setup.py MANIFEST.in $(shell find src native -not -pat
     \( -name '*.py' -o -name '*.pyi' -o -name '*.[ch]' -o -name py.typed -o -type d -not -name __pycache__ -not -name '*.egg-info' \))
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-python test-native bench bench-docs conformance conformance-docs lint lint-python lint-c format wheel \
+.PHONY: help demo model test test-python test-native bench bench-docs conformance conformance-docs lint lint-python lint-c format wheel \
     package clean
 .DELETE_ON_ERROR:
 
@@ -117,6 +117,9 @@ test-native:  ## the C core's own tests, plain and under address, undefined and 
 	        echo "not run under $${variant#*:}: gcc has no such sanitizer here (Fedora: dnf install libasan libubsan libtsan)" >&2; \
 	    fi; \
 	done
+
+model:  ## the models of the section lock and the channel (needs spin)
+	native/model/check
 
 # -- style -----------------------------------------------------------------------------------------------------------------
 
