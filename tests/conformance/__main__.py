@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.conformance import isolation, verdict
-from tests.conformance.suite import STDLIB, Result, Session, Suite
+from tests.conformance.suite import STDLIB, SUITES, Result, Session, Suite
 
+EXEMPTIONS = dict(zip(SUITES, ("whitebox.txt", "whitebox_executor.txt", "whitebox_own_executor.txt"), strict=True))
 STARTS = ("fork", "spawn", "forkserver")
 HERE = Path(__file__).parent
 CACHE = HERE.parents[1] / ".cache" / "conformance"
@@ -31,6 +32,7 @@ def commit() -> str:
 def parse(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.conformance", description=__doc__)
     parser.add_argument("--start", choices=[*STARTS, "all"], default="all")
+    parser.add_argument("--suite", choices=SUITES, default=SUITES[0], help="which tests; see README.md")
     parser.add_argument("--package", default="phalanx", help="what stands in for multiprocessing")
     parser.add_argument(
         "-k", dest="patterns", action="append", default=[], metavar="PATTERN", help="Class.test; repeatable"
@@ -53,7 +55,7 @@ def selected(name: str, methods: list[str], options: argparse.Namespace, rules: 
 
 
 def run(package: str, start: str, options: argparse.Namespace, rules: list[verdict.Exemption]) -> Session:
-    suite = Suite(package, start)
+    suite = Suite(package, start, options.suite)
     for name, methods in suite.classes():
         chosen = selected(name, methods, options, rules)
         if not chosen:
@@ -72,13 +74,23 @@ def store(path: Path, data: Any) -> None:
     path.write_text(json.dumps(data, indent=1) + "\n")
 
 
-def stdlib_session(start: str, again: bool) -> Session:
+def cached(package: str, suite: str, start: str) -> Path:
+    tested = "executor" if suite == "own-executor" and package == "stdlib" else suite
+    return CACHE / "-".join([package, *([] if tested == SUITES[0] else [tested]), VERSION, f"{start}.json"])
+
+
+def stdlib_session(start: str, suite: str, again: bool) -> Session:
     """What the stdlib itself does under this runner, on this interpreter: measured once, then kept."""
-    path = CACHE / f"stdlib-{VERSION}-{start}.json"
+    path = cached("stdlib", suite, start)
     if again or not path.exists():
-        everything = argparse.Namespace(patterns=[], exempt_too=True)
+        everything = argparse.Namespace(patterns=[], exempt_too=True, suite=suite)
         store(path, run(STDLIB, start, everything, []).as_json())
     return Session.from_json(json.loads(path.read_text()))
+
+
+def result_path(suite: str, start: str) -> Path:
+    folder = HERE / "results" if suite == SUITES[0] else HERE / "results" / suite
+    return folder / f"{sys.version_info.major}.{sys.version_info.minor}-{start}.json"
 
 
 def tell(record: dict[str, Any], session: Session, verbose: bool) -> None:
@@ -91,9 +103,9 @@ def tell(record: dict[str, Any], session: Session, verbose: bool) -> None:
         print(f"  the stdlib's modules were imported: {', '.join(record['stdlib_modules'])}")
 
 
-def known_of(session: Session) -> Session:
+def known_of(session: Session, suite: str) -> Session:
     """The stdlib's results for the tests of a partial run, if they have been measured; else all count as owed."""
-    path = CACHE / f"stdlib-{VERSION}-{session.start}.json"
+    path = cached("stdlib", suite, session.start)
     if not path.exists():
         return Session(STDLIB, session.start, dict.fromkeys(session.tests, Result("pass")))
     known = Session.from_json(json.loads(path.read_text()))
@@ -103,13 +115,13 @@ def known_of(session: Session) -> Session:
 
 def measure(start: str, options: argparse.Namespace, rules: list[verdict.Exemption]) -> None:
     complete = not options.patterns and options.package == "phalanx"
-    stdlib = stdlib_session(start, options.stdlib) if complete else None
+    stdlib = stdlib_session(start, options.suite, options.stdlib) if complete else None
     session = run(options.package, start, options, rules)
-    record = verdict.judge(session, stdlib or known_of(session), rules)
+    record = verdict.judge(session, stdlib or known_of(session, options.suite), rules)
     if complete:
-        store(CACHE / f"phalanx-{VERSION}-{start}.json", session.as_json())
+        store(cached("phalanx", options.suite, start), session.as_json())
         about = {"python": VERSION, "kernel": platform.release(), "commit": options.commit}
-        store(HERE / "results" / f"{sys.version_info.major}.{sys.version_info.minor}-{start}.json", about | record)
+        store(result_path(options.suite, start), about | record)
     tell(record, session, options.verbose)
     counts = " ".join(f"{status}={n}" for status, n in session.counts().items())
     print(
@@ -124,7 +136,7 @@ def main() -> int:
         signal.SIGINT, signal.default_int_handler
     )  # a shell's background job ignores it, and children inherit that
     isolation.adopt_orphans()
-    rules = verdict.exemptions()
+    rules = verdict.exemptions(HERE / EXEMPTIONS[options.suite])
     for start in STARTS if options.start == "all" else [options.start]:
         measure(start, options, rules)
     return 0

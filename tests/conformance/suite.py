@@ -13,6 +13,8 @@ from typing import Any
 from tests.conformance import isolation
 
 STDLIB = "multiprocessing"
+SUITES = ("multiprocessing", "executor", "own-executor")
+"""The package's own tests; those of the stdlib's executor over it; the same with phalanx's executor in its place."""
 INSIDE = Path(__file__).parent / "inside"
 
 CLASS_LIMIT_S = 240.0
@@ -103,13 +105,15 @@ def read_events(path: Path) -> Iterator[dict[str, Any]]:
 class Suite:
     """Runs test classes over `package`, with the interpreter that runs this."""
 
-    def __init__(self, package: str, start: str) -> None:
+    def __init__(self, package: str, start: str, suite: str = SUITES[0]) -> None:
         self.session = Session(package, start)
         kept = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
         self.environment = kept | {
             "CONFORMANCE_PACKAGE": package,
             "CONFORMANCE_START": start,
-            "PYTHONPATH": str(INSIDE),
+            "CONFORMANCE_SUITE": suite,
+            # Where the package is, if it is not installed.
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(INSIDE), os.environ.get("CONFORMANCE_PATH")])),
         }
 
     def classes(self) -> list[tuple[str, list[str]]]:

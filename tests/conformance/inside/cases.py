@@ -1,7 +1,15 @@
-"""The interpreter's own test classes for the start method CONFORMANCE_START. Children import this too."""
+"""The interpreter's own test classes of CONFORMANCE_SUITE for the start method CONFORMANCE_START. Children import this too."""
 
 import os
 
-from test._test_multiprocessing import install_tests_in_module_dict
+start = os.environ["CONFORMANCE_START"]
 
-install_tests_in_module_dict(globals(), os.environ["CONFORMANCE_START"])
+if os.environ.get("CONFORMANCE_SUITE", "multiprocessing") == "multiprocessing":
+    from test._test_multiprocessing import install_tests_in_module_dict
+
+    install_tests_in_module_dict(globals(), start)
+    CLASSES = {name: kind for name, kind in globals().items() if getattr(kind, "__module__", "") == __name__}
+else:
+    import executor_cases
+
+    CLASSES = executor_cases.classes(start)

@@ -45,3 +45,7 @@ if package != STDLIB:
     for module in [name for name in sys.modules if name.partition(".")[0] == STDLIB]:
         del sys.modules[module]  # a .pth file was quicker
     sys.meta_path.insert(0, Alias(package))
+    if os.environ.get("CONFORMANCE_SUITE") == "own-executor":
+        import executor_cases
+
+        executor_cases.replace_when_loaded()

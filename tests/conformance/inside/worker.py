@@ -107,8 +107,8 @@ def file_of(module):
 
 
 def list_classes(cases, log):
-    for name, kind in list(vars(cases).items()):
-        if isinstance(kind, type) and issubclass(kind, unittest.TestCase) and kind.__module__ == CASES:
+    for name, kind in cases.CLASSES.items():
+        if isinstance(kind, type) and issubclass(kind, unittest.TestCase):
             log.write(event="class", name=name, methods=unittest.TestLoader().getTestCaseNames(kind))
 
 
@@ -120,7 +120,7 @@ def run_class(cases, log, name, methods):
     support.verbose = 0
     support.environment_altered = False
     support.LONG_TIMEOUT = min(support.LONG_TIMEOUT, LONG_TIMEOUT_S)
-    kind = getattr(cases, name)
+    kind = cases.CLASSES[name]
     # The inner suite is a class's, the outer one the module's: so that the fixtures of both are run.
     unittest.TestSuite([unittest.TestSuite(map(kind, methods))]).run(Reporter(log))
     import multiprocessing
