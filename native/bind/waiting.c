@@ -6,7 +6,8 @@ PyObject *phx_outcome(phx_status status) {
     case PHX_OK: Py_RETURN_TRUE;
     case PHX_TIMED_OUT: Py_RETURN_FALSE;
     case PHX_INTERRUPTED: return NULL;
-    default: return phx_raise(status);
+    // Ctrl-C ends both who waits and who is waited for: then it is what has happened here, not the other's death.
+    default: return PyErr_CheckSignals() == 0 ? phx_raise(status) : NULL;
     }
 }
 

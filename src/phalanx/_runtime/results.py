@@ -18,6 +18,8 @@ __all__ = ["ApplyResult", "AsyncResult", "IMapIterator", "IMapUnorderedIterator"
 
 PUBLIC_MODULE = "phalanx.pool"
 
+NOTHING = object()
+
 
 class ApplyResult:
     """The result of a call that goes on in the background."""
@@ -170,6 +172,8 @@ class IMapIterator:
         try:
             value = self._ready.popleft()
         except IndexError:
+            value = NOTHING
+        if value is NOTHING:  # not above, where whatever the wait raises would have the IndexError as its context
             value = self._wait_for_next(timeout)
         self._until_report -= 1
         if not self._until_report:
@@ -184,9 +188,10 @@ class IMapIterator:
         if not self._shell.wait_for(self._has_next_or_end, self._call, timeout):
             raise TimeoutError
         try:
-            return self._ready.popleft()
+            value = self._ready.popleft()
         except IndexError:
-            return self._raise_end()
+            value = NOTHING
+        return self._raise_end() if value is NOTHING else value
 
     def _has_next_or_end(self) -> bool:
         return bool(self._ready) or self._is_over
