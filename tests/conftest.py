@@ -19,7 +19,8 @@ START_METHODS = ("fork", "spawn", "forkserver")
 BACKSTOP_S = 60
 """How much longer than its own limit a test may take, before the whole run is ended with every thread's stack.
 
-The limit itself is pytest-timeout's, by a signal: it fails one test, but cannot interrupt a wait that ignores signals.
+The limit itself is pytest-timeout's, by a signal: it fails one test, but cannot interrupt a wait that ignores signals,
+and watches nothing after it has struck. Pytest's own faulthandler plugin is off: it would end this watch at a failure.
 """
 
 stderr_fd = pytest.StashKey[int]()
@@ -42,7 +43,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     marker = item.get_closest_marker("timeout")
-    limit_s = marker.args[0] if marker and marker.args else float(item.config.getini("timeout") or 60)
+    usual_s = item.config.getoption("timeout") or float(item.config.getini("timeout"))
+    limit_s = marker.args[0] if marker and marker.args else usual_s
     faulthandler.dump_traceback_later(limit_s + BACKSTOP_S, exit=True, file=item.config.stash[stderr_fd])
     try:
         return (yield)
