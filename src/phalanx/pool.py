@@ -79,9 +79,18 @@ class Pool:
         self._state = RUN
 
     def _make_crew(self, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]) -> Any:
+        from phalanx._runtime import reducers
         from phalanx._runtime.crew import Crew
 
-        return Crew(self._ctx, self._processes, initializer, initargs, self._maxtasksperchild)
+        self._setup_queues()
+        if backward := reducers.of_queue(self, "_outqueue"):
+            initializer, initargs = reducers.initialize_with, (backward, initializer, initargs)
+        crew = Crew(self._ctx, self._processes, initializer, initargs, self._maxtasksperchild)
+        crew.pickle_by(reducers.of_queue(self, "_inqueue"))
+        return crew
+
+    def _setup_queues(self) -> None:
+        """For subclasses: they may make an `_inqueue` and an `_outqueue`, by whose `_reducers` the pool pickles."""
 
     @property
     def _pool(self) -> list[Any]:

@@ -7,6 +7,7 @@ import io
 import os
 import pickle
 import sys
+from _thread import _local
 from abc import ABCMeta
 
 from phalanx import _native
@@ -97,14 +98,36 @@ def explain_pickling_error(obj: object, error: BaseException) -> None:
 # -- reducers --------------------------------------------------------------------------------------------------------
 
 
+class _OfThread(_local):
+    """What a thread pickles by, for the time of one message, beyond what the process does."""
+
+    reducers: dict[type, Reducer] = {}
+
+
+_of_thread = _OfThread()
+
+
+class pickling_by:  # used as a function
+    """While the block runs, this thread pickles by these reducers before all others."""
+
+    def __init__(self, reducers: dict[type, Reducer]) -> None:
+        self._reducers = reducers
+
+    def __enter__(self) -> None:
+        self._outer, _of_thread.reducers = _of_thread.reducers, self._reducers
+
+    def __exit__(self, *exc: object) -> None:
+        _of_thread.reducers = self._outer
+
+
 def _reducers(own: dict[type, Reducer]) -> dict[type, Reducer]:
-    """Who pickles what, the later the stronger: copyreg's, ours, what libraries gave the stdlib."""
+    """Who pickles what, the later the stronger: copyreg's, ours, what libraries gave the stdlib, this thread's."""
     if "socket" in sys.modules:
         _know_sockets(sys.modules["socket"])
     stdlib = sys.modules.get("multiprocessing.reduction")
     if stdlib is None or stdlib.__name__ == __name__:
-        return {**copyreg.dispatch_table, **own}
-    return {**copyreg.dispatch_table, **own, **_libraries_reducers(stdlib)}
+        return {**copyreg.dispatch_table, **own, **_of_thread.reducers}
+    return {**copyreg.dispatch_table, **own, **_libraries_reducers(stdlib), **_of_thread.reducers}
 
 
 def _libraries_reducers(stdlib: ModuleType) -> dict[type, Reducer]:

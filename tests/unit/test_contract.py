@@ -1,5 +1,6 @@
 """What programs may rely on: the signatures of the newest stdlib, and the names that libraries reach for."""
 
+import functools
 import inspect
 import json
 import pickle
@@ -13,6 +14,7 @@ import pytest
 
 import phalanx
 from phalanx import synchronize
+from phalanx.pool import Pool
 from tools import record_signatures
 
 RECORD = Path(__file__).parent / "data" / "stdlib_signatures.json"
@@ -90,6 +92,42 @@ def test_a_library_can_set_names_on_what_locks_have_in_common() -> None:
         assert not isinstance(phalanx.Event(), synchronize.SemLock)
     finally:
         del synchronize.SemLock._make_name  # type: ignore[attr-defined]
+
+
+class Point:
+    def __init__(self, x: int) -> None:
+        self.x = x
+
+
+class QueueLike:
+    """What a pool that brings its own queues makes of them, as joblib's: they know how to pickle some types."""
+
+    def __init__(self, reducers: dict[type, Any]) -> None:
+        self._reducers = reducers
+
+
+class PointsPool(Pool):
+    def _setup_queues(self) -> None:
+        self._inqueue = QueueLike({Point: lambda point: (Point, (point.x + 100,))})
+        self._outqueue = QueueLike({Point: lambda point: (Point, (point.x + 20,))})
+
+
+def same(obj: Any) -> Any:
+    return obj
+
+
+def put_x(point: Point) -> int:
+    return point.x
+
+
+def test_a_pool_pickles_by_the_reducers_of_its_subclass() -> None:
+    with PointsPool(1, context=phalanx.get_context("fork")) as pool:
+        assert pool.apply(put_x, (Point(1),)) == 101
+        assert pool.apply(same, (Point(2),)).x == 122
+        assert pool.apply(functools.partial(put_x, Point(3))) == 103
+        assert [point.x for point in pool.map(same, [Point(number) for number in range(5)])] == list(range(120, 125))
+        pool.close()
+        pool.join()
 
 
 ERRORS = ("ProcessError", "BufferTooShort", "TimeoutError", "AuthenticationError", "OwnerDied", "WorkerDied",

@@ -17,12 +17,14 @@ from phalanx._runtime.answers import ANSWERS
 from phalanx._runtime.functions import Functions, children_can_run_main
 from phalanx._runtime.records import ANSWER, DISMISSAL, TASKS, Answer, Head
 from phalanx._runtime.worker import Ground, Place, work
+from phalanx.reduction import pickling_by
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from phalanx._runtime.calls import Flight
     from phalanx._runtime.shell import Shell
+    from phalanx.reduction import Reducer
 
 __all__ = ["Crew", "Outbox", "Remains"]
 
@@ -74,7 +76,12 @@ class Crew:
         self._put_count = 0
         self._faults: list[tuple[int, BaseException]] = []
         self.functions = Functions(children_run_main=children_can_run_main(_start_method(context)))
+        self._reducers: dict[type, Reducer] = {}
         self.collect: Callable[..., list[Any]] = self._results.get_many
+
+    def pickle_by(self, reducers: dict[type, Reducer]) -> None:
+        """Pickle what is sent to workers by these reducers before all others."""
+        self._reducers = self.functions.reducers = reducers
 
     # -- processes ---------------------------------------------------------------------------------------------------
 
@@ -179,7 +186,11 @@ class Crew:
         return Head(prefix, function.block), call.items[start:stop]
 
     def _put(self, record: Any) -> None:
-        self._tasks.put(record)
+        if self._reducers:
+            with pickling_by(self._reducers):
+                self._tasks.put(record)
+        else:
+            self._tasks.put(record)
         self._put_count += 1
 
     def _take_row(self) -> int:

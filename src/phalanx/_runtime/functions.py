@@ -10,7 +10,7 @@ from typing import Any
 from phalanx import _native
 from phalanx._base.limits import POOL_FUNCTION_CACHE_COUNT, POOL_FUNCTION_INLINE_MAX_BYTES
 from phalanx._runtime.events import Pace
-from phalanx.reduction import ForkingPickler
+from phalanx.reduction import ForkingPickler, pickling_by
 
 __all__ = ["Function", "Functions"]
 
@@ -40,6 +40,7 @@ class Functions:
         self._children_run_main = children_run_main
         self._numbers = itertools.count(1)
         self._known: dict[int, Function] = {}
+        self.reducers: dict[Any, Any] = {}
 
     def get(self, function: Callable[..., Any]) -> Function:
         """The function to be sent. Raises whatever pickling it raises."""
@@ -49,7 +50,8 @@ class Functions:
         if self._must_be_by_value(function):
             return self.by_value(function)
         try:
-            pickled = bytes(ForkingPickler.dumps(function))
+            with pickling_by(self.reducers):
+                pickled = bytes(ForkingPickler.dumps(function))
         except Exception as error:  # noqa: BLE001  # lambdas and closures raise what they like
             return self._by_value_or(function, error)
         made = self._make(function, pickled, is_by_value=False)
