@@ -7,7 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-_Static_assert(__atomic_always_lock_free(4, 0) && __atomic_always_lock_free(8, 0), "needs lock-free 4 and 8 byte words");
+_Static_assert(__atomic_always_lock_free(4, 0) && __atomic_always_lock_free(8, 0),
+               "needs lock-free 4 and 8 byte words");
 
 #define PHX_DEFINE_ATOMICS(suffix, type)                                                                               \
     static inline type phx_load_relaxed##suffix(const type *word) { return __atomic_load_n(word, __ATOMIC_RELAXED); }  \

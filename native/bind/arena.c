@@ -74,8 +74,8 @@ static PyObject *arena_stats(PyObject *module, PyObject *unused) {
         phx_arena_stats(&figures);
     }
     return Py_BuildValue("{sKsKsKsKsKsK}", "blocks", figures.blocks, "leases", figures.leases, "slots", figures.slots,
-                         "committed_bytes", figures.committed_bytes, "limit_bytes", figures.limit_bytes,
-                         "mapped_bytes", figures.mapped_bytes);
+                         "committed_bytes", figures.committed_bytes, "limit_bytes", figures.limit_bytes, "mapped_bytes",
+                         figures.mapped_bytes);
 }
 
 static PyObject *arena_sweep(PyObject *module, PyObject *unused) {

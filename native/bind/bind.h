@@ -15,7 +15,7 @@ int phx_bind_semaphore(PyObject *module);  // Semaphore, BoundedSemaphore
 int phx_bind_condition(PyObject *module);
 int phx_bind_event(PyObject *module);
 int phx_bind_barrier(PyObject *module);
-int phx_bind_cell(PyObject *module);       // Cell, CellArray
+int phx_bind_cell(PyObject *module);  // Cell, CellArray
 int phx_bind_channel(PyObject *module);
 int phx_bind_watch(PyObject *module);
 int phx_bind_row(PyObject *module);
@@ -48,14 +48,14 @@ int phx_take(PyObject *handle, phx_hold *hold);
 
 // The leases that were pickled for a channel, in between: start, then collect (at most PHX_LEASES_MAX), or drop.
 typedef struct phx_granting {
-    phx_slot_word slot;          // 0: for a channel
+    phx_slot_word slot;  // 0: for a channel
     uint32_t count, capacity;
     phx_handle *handles;         // pending leases, in the order in which they were pickled
     struct phx_granting *outer;  // granting may nest
 } phx_granting;
 void phx_granting_push(phx_granting *granting, phx_slot_word slot);
-void phx_granting_pop(phx_granting *granting);  // drops nothing: the caller has `handles`, and frees them
-void phx_granting_drop(phx_granting *granting); // drops the pending leases and frees `handles`
+void phx_granting_pop(phx_granting *granting);   // drops nothing: the caller has `handles`, and frees them
+void phx_granting_drop(phx_granting *granting);  // drops the pending leases and frees `handles`
 
 phx_granting *phx_granting_innermost(void);
 
@@ -67,6 +67,7 @@ PyObject *phx_block_object(phx_hold hold);
 // -- arguments (arguments.c) -----------------------------------------------------------------------------------------
 
 // Keyword names, compared by pointer first: interned once.
-int phx_parse_block_timeout(PyObject *const *args, Py_ssize_t positional, PyObject *names, int *block, PyObject **timeout);
+int phx_parse_block_timeout(PyObject *const *args, Py_ssize_t positional, PyObject *names, int *block,
+                            PyObject **timeout);
 
 #endif

@@ -35,8 +35,7 @@ static PyObject *raise_error(const char *class_name, const char *text) {
 
 PyObject *phx_raise(phx_status status) {
     switch (status) {
-    case PHX_NO_MEMORY:
-        return raise_memory_error();
+    case PHX_NO_MEMORY: return raise_memory_error();
     case PHX_OWNER_DIED:
         return raise_error("OwnerDied", "the process that held the lock has died; what it guards may be half-written "
                                         "(recover() says that it is fine)");
@@ -47,12 +46,8 @@ PyObject *phx_raise(phx_status status) {
         PyErr_SetString(PyExc_RuntimeError, "not an arena, or one of another version of phalanx");
         return NULL;
     case PHX_NOT_OWNER:
-    case PHX_OVERFLOW:
-        PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times");
-        return NULL;
-    case PHX_SYSTEM:
-        return PyErr_SetFromErrno(PyExc_OSError);
-    default:
-        return PyErr_Format(PyExc_SystemError, "unexpected status %d", (int)status);
+    case PHX_OVERFLOW: PyErr_SetString(PyExc_ValueError, "semaphore or lock released too many times"); return NULL;
+    case PHX_SYSTEM: return PyErr_SetFromErrno(PyExc_OSError);
+    default: return PyErr_Format(PyExc_SystemError, "unexpected status %d", (int)status);
     }
 }

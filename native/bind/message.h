@@ -16,10 +16,10 @@ typedef struct {
         int64_t integer;
         double floating;
     } scalar;
-    PyObject *keeps;          // whose memory the payload is
-    uint8_t *plain;           // the payload of a container of plain values
-    phx_granting granting;    // handles of pickled objects
-    phx_handle *handles;      // all handles, when there are others too
+    PyObject *keeps;        // whose memory the payload is
+    uint8_t *plain;         // the payload of a container of plain values
+    phx_granting granting;  // handles of pickled objects
+    phx_handle *handles;    // all handles, when there are others too
 } phx_encoded;
 
 // 0, or -1 with the exception that pickling raised. Then either `sent` or `drop` ends it.

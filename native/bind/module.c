@@ -26,8 +26,9 @@ static PyMethodDef methods[] = {
 static int execute(PyObject *module) {
     phx_kill_points_read_environment();
     static int (*const parts[])(PyObject *) = {
-        phx_bind_arena, phx_bind_block, phx_bind_message, phx_bind_frame, phx_bind_lock, phx_bind_semaphore, phx_bind_condition, phx_bind_event,
-        phx_bind_barrier, phx_bind_cell, phx_bind_channel, phx_bind_watch, phx_bind_row, phx_bind_pipe,
+        phx_bind_arena,     phx_bind_block,     phx_bind_message, phx_bind_frame,   phx_bind_lock,
+        phx_bind_semaphore, phx_bind_condition, phx_bind_event,   phx_bind_barrier, phx_bind_cell,
+        phx_bind_channel,   phx_bind_watch,     phx_bind_row,     phx_bind_pipe,
     };
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
         if (parts[i](module) != 0) {

@@ -517,7 +517,7 @@ static PyMethodDef methods[] = {
     {"free", free_row, METH_O, "free($self, row, /)\n--\n\nThe batch is answered, its holder gone or done."},
     {"claim", claim, METH_VARARGS,
      "claim($self, row, sequence, worker, /)\n--\n\nTrue if the batch is now this worker's."},
-    {"rebuild", rebuild, METH_O, "rebuild(row)\n--\n\nThis worker unpickles function and items now."},
+    {"rebuild", rebuild, METH_O, "rebuild($self, row, /)\n--\n\nThis worker unpickles function and items now."},
     {"release", release, METH_O, "release($self, row, /)\n--\n\nThis worker is done with the row."},
     {"run", run, METH_VARARGS,
      "run($self, row, sequence, worker, function, items, mode, limit, slice_ns, dumps, /)\n--\n\n"

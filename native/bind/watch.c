@@ -94,7 +94,8 @@ static PyObject *close_watch(PyObject *object, PyObject *unused) {
 static PyMethodDef methods[] = {
     {"fileno", fileno_of, METH_NOARGS,
      "fileno($self)\n--\n\nA descriptor that is readable exactly while the channel has items. OSError without one."},
-    {"has_items", has_items, METH_NOARGS, "has_items($self)\n--\n\nWhether there are items; the descriptor says the same."},
+    {"has_items", has_items, METH_NOARGS,
+     "has_items($self)\n--\n\nWhether there are items; the descriptor says the same."},
     {"wait_items", wait_items, METH_O,
      "wait_items($self, timeout, /)\n--\n\nWhether there are items within `timeout` seconds (None: without a limit)."},
     {"close", close_watch, METH_NOARGS, "close($self)\n--\n\nClose the descriptor, if there is one."},

@@ -80,8 +80,8 @@ def _import(module: str) -> ModuleType:
 
 # With the stdlib's package, the use of one module loads most others, and programs reach for them as attributes.
 _SUBMODULES = frozenset({
-    "connection", "context", "dummy", "forkserver", "futures", "heap", "managers", "pool", "process", "queues", "reduction",
-    "resource_sharer", "resource_tracker", "shared_memory", "sharedctypes", "spawn", "synchronize", "util",
+    "connection", "context", "dummy", "forkserver", "futures", "heap", "managers", "pool", "process", "queues",
+    "reduction", "resource_sharer", "resource_tracker", "shared_memory", "sharedctypes", "spawn", "synchronize", "util",
 })  # fmt: skip
 
 

@@ -67,14 +67,14 @@ PLAIN_FUNCTIONS = (FunctionType, type)
 class ProcessPoolExecutor(Executor):
     """Runs calls in worker processes, which are started as they are needed (all at once where they are forked).
 
-    `max_workers` None means `available_cpus()`. `mp_context` is a context of this package, or one of the stdlib's, whose
-    start method counts. `initializer(*initargs)` runs first in each worker. A worker is replaced after
+    `max_workers` None means `available_cpus()`. `mp_context` is a context of this package, or one of the stdlib's:
+    then its start method counts. `initializer(*initargs)` runs first in each worker. A worker is replaced after
     `max_tasks_per_child` tasks, which "fork" does not allow.
 
     What the stdlib's has not: `task_timeout` (seconds that a task may run: then it alone fails, with TaskTimeout),
-    `retries`, `retry_on` and `backoff` as for pools, and `on_worker_death`: "break" as the stdlib's, where one dead worker
-    takes everything with it (BrokenProcessPool), or "task", where the task that it ran fails with WorkerDied (or is tried
-    again) and nothing else happens. "task" is the default where retries are asked for.
+    `retries`, `retry_on` and `backoff` as for pools, and `on_worker_death`: "break" as the stdlib's, where one dead
+    worker takes everything with it (BrokenProcessPool), or "task", where the task that it ran fails with WorkerDied
+    (or is tried again) and nothing else happens. "task" is the default where retries are asked for.
     """
 
     def __init__(
@@ -130,8 +130,8 @@ class ProcessPoolExecutor(Executor):
     ) -> Iterator[Any]:
         """The results of `fn` for the items of the iterables, in order.
 
-        The iterables are read at once; with `buffersize`, only so many chunks ahead of what has been taken. TimeoutError if
-        a result is not there `timeout` seconds after this call. `chunksize` tasks at least travel together.
+        The iterables are read at once; with `buffersize`, only so many chunks ahead of what has been taken.
+        TimeoutError if a result is not there `timeout` seconds after this call. At least `chunksize` tasks travel as one.
         """
         return self._map(self._rules, fn, iterables, timeout, chunksize, buffersize)
 
@@ -251,7 +251,7 @@ class ProcessPoolExecutor(Executor):
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """No more calls. Those that are there still run, or, if they have not begun, are cancelled if that is asked for.
+        """No more calls. Those that are there still run; those that have not begun are cancelled, if that is asked for.
 
         With `wait` it returns when all have run and the workers are gone.
         """
@@ -352,10 +352,8 @@ class _CallQueue:
 def _as_item(
     fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[Callable[..., Any], Mode, Any]:
-    """What travels for a call: plain functions by number, others (methods, partials, what holds a lock) with the item."""
-    is_plain = type(fn) in PLAIN_FUNCTIONS or (
-        type(fn) is BuiltinFunctionType and isinstance(fn.__self__, ModuleType)
-    )
+    """What travels for a call: plain functions by number, others (methods, partials, lock holders) with the item."""
+    is_plain = type(fn) in PLAIN_FUNCTIONS or (type(fn) is BuiltinFunctionType and isinstance(fn.__self__, ModuleType))
     if not is_plain:
         return _call, Mode.STAR, (fn, args, kwargs)
     return (fn, Mode.FULL, (args, kwargs)) if kwargs else (fn, Mode.STAR, args)
@@ -380,7 +378,7 @@ def _context_for(context: Any, max_tasks_per_child: int | None) -> Any:
     """A context of ours. The contexts lie above executors, so the package hands its own over by name."""
     import phalanx
 
-    get_context: Any = phalanx.get_context  # type: ignore[attr-defined]
+    get_context: Any = phalanx.get_context
     if context is None:
         if max_tasks_per_child is not None and get_context().get_start_method() == "fork":
             return get_context("spawn")

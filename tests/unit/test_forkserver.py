@@ -256,13 +256,17 @@ def test_a_default_timeout_for_sockets_is_not_for_the_server(context: Any) -> No
         socket.setdefaulttimeout(before)
 
 
+def kill_with_nothing_for_ever(pid: int) -> None:
+    while True:
+        os.kill(pid, 0)
+
+
 def test_a_pid_is_nobody_elses_until_its_end_has_been_seen(context: Any) -> None:
     child = context.Process(target=sys.exit)
     child.start()
     lifelines.is_readable(child.sentinel, None)
     os.kill(child.pid, 0)
     child.join()
-    with pytest.raises(ProcessLookupError):
-        while True:  # the server reaps it as soon as it hears of it
-            os.kill(child.pid, 0)
+    with pytest.raises(ProcessLookupError):  # the server reaps it as soon as it hears of it
+        kill_with_nothing_for_ever(child.pid)
     child.close()

@@ -9,11 +9,11 @@ import threading
 from typing import Any
 
 import pytest
-from waits import LONG_S, SHORT_S, interrupting, run_in_child, running
 
 import phalanx
 from phalanx import _native, connection
 from phalanx._queues.ends import QueueReader
+from waits import LONG_S, SHORT_S, interrupting, run_in_child, running
 
 KINDS = ("Queue", "SimpleQueue", "JoinableQueue")
 
@@ -369,8 +369,10 @@ def test_sides_are_equal_by_queue(make_queue: Any) -> None:
     assert queue._reader != queue._writer
     assert len({queue._reader, queue._reader, queue._writer}) == 2
     assert isinstance(queue._reader, QueueReader)
-    assert queue._reader.readable and not queue._reader.writable
-    assert queue._writer.writable and not queue._writer.readable
+    assert queue._reader.readable
+    assert not queue._reader.writable
+    assert queue._writer.writable
+    assert not queue._writer.readable
 
 
 def test_a_subclass_may_put_its_own_ends_in_their_place() -> None:
@@ -409,7 +411,7 @@ def test_closing_the_queue_closes_its_descriptor(make_queue: Any) -> None:
     queue = make_queue()
     fd = queue._reader.fileno()
     queue.close()
-    with pytest.raises(OSError):  # noqa: PT011  # the system's own words
+    with pytest.raises(OSError):  # the system's own words
         os.fstat(fd)
     with pytest.raises(OSError, match="handle is closed"):
         queue._reader.fileno()

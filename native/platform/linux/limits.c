@@ -116,7 +116,7 @@ static uint64_t memory_of_groups(const memory_groups *names) {
 static uint64_t sum(uint64_t a, uint64_t b) { return a > UINT64_MAX - b ? UINT64_MAX : a + b; }
 
 uint64_t phx_memory_available(void) {
-    static const memory_groups second = {"/sys/fs/cgroup", "", "memory.max", "memory.current",
+    static const memory_groups second = {"/sys/fs/cgroup", "",           "memory.max", "memory.current",
                                          "inactive_file",  "active_file"};
     static const memory_groups first = {"/sys/fs/cgroup/memory", "memory",
                                         "memory.limit_in_bytes", "memory.usage_in_bytes",

@@ -26,10 +26,8 @@ phx_park_status phx_park(uint32_t *word, uint32_t expected, int64_t deadline_ns)
         return PHX_PARK_WOKEN;
     }
     switch (errno) {
-    case ETIMEDOUT:
-        return PHX_PARK_TIMED_OUT;
-    case EINTR:
-        return PHX_PARK_INTERRUPTED;
+    case ETIMEDOUT: return PHX_PARK_TIMED_OUT;
+    case EINTR: return PHX_PARK_INTERRUPTED;
     default:  // EAGAIN: the word has changed
         return PHX_PARK_WOKEN;
     }

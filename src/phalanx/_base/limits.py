@@ -76,7 +76,7 @@ POOL_START_PERIOD_S = 10.0
 """The time window in which failed starts of workers are counted."""
 
 POOL_START_TRIES_COUNT = 3
-"""Failed starts within that window, none that went well between them, that fail a pool of one; one more for each worker."""
+"""Failed starts within that window, none that went well between, that fail a pool of one; one more for each worker."""
 
 POOL_START_PAUSE_S = 0.05
 """The pause before a worker is started again that failed to start."""

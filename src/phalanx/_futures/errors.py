@@ -9,9 +9,7 @@ __all__ = ["BrokenProcessPool", "broken"]
 
 PUBLIC_MODULE = "phalanx.futures"
 
-ABRUPTLY = (
-    "A process in the process pool was terminated abruptly while the future was running or pending."
-)
+ABRUPTLY = "A process in the process pool was terminated abruptly while the future was running or pending."
 
 
 class BrokenProcessPool(BrokenExecutor):

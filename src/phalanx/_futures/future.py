@@ -107,7 +107,7 @@ class PoolFuture(Future[Any]):
             self._end()  # whoever cancelled goes on from here
             return
         with self._condition:
-            if not self._done_callbacks:
+            if not self._done_callbacks:  # type: ignore[attr-defined]
                 self._publish()
                 return
         self._shell.call_back(self._publish)

@@ -106,5 +106,3 @@ def results_of_futures(
 def all_items(iterables: tuple[Iterable[Any], ...]) -> list[Any]:
     """What the function is called with: with one iterable its items, else tuples."""
     return list(iterables[0]) if len(iterables) == 1 else list(zip(*iterables, strict=False))
-
-

@@ -1,6 +1,6 @@
 """The two sides of a queue, as connections: what programs reach for as `queue._reader` and `queue._writer`.
 
-A queue is no pipe, but it can be waited for like one: `select`, `selectors`, asyncio and `connection.wait` take its reader.
+A queue is no pipe, but can be waited for like one: `select`, `selectors`, asyncio, `connection.wait` take its reader.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class QueueEnd:
         self._queue = queue
 
     def __eq__(self, other: object) -> bool:
-        return type(other) is type(self) and other._queue is self._queue  # type: ignore[attr-defined]
+        return type(other) is type(self) and other._queue is self._queue
 
     def __hash__(self) -> int:
         return hash((type(self), id(self._queue)))

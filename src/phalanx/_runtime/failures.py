@@ -9,9 +9,9 @@ from phalanx.reduction import ForkingPickler
 __all__ = [
     "ExceptionWithTraceback",
     "MaybeEncodingError",
+    "RemoteTraceback",
     "encoding_failure",
     "original_error",
-    "RemoteTraceback",
     "pack_failure",
     "rebuild_exc",
     "unpack_failure",

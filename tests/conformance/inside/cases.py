@@ -1,4 +1,4 @@
-"""The interpreter's own test classes of CONFORMANCE_SUITE for the start method CONFORMANCE_START. Children import this too."""
+"""The interpreter's test classes of CONFORMANCE_SUITE for CONFORMANCE_START. Children import this too."""
 
 import os
 
