@@ -32,6 +32,7 @@ stderr_fd = pytest.StashKey[int]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[stderr_fd] = os.dup(2)  # capturing is not on yet: stacks go where a person sees them
     faulthandler.enable(config.stash[stderr_fd])
+    leaks.take_own_shm()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,5 +1,6 @@
 """What a test may leave behind: nothing. A census of this process before and after, and the difference in words."""
 
+import ctypes
 import gc
 import os
 import sys
@@ -55,6 +56,22 @@ def shm() -> dict[str, str]:
         return {name: name for name in os.listdir("/dev/shm")}
     except OSError:
         return {}
+
+
+CLONE_NEWNS, MS_REC, MS_PRIVATE = 0x20000, 0x4000, 0x40000
+
+
+def take_own_shm() -> bool:
+    """Mount a /dev/shm for this process and its children alone, so that others' names there are not taken for theirs.
+
+    False where that is not allowed: then names that come and go beside the tests may be blamed on them.
+    """
+    libc = ctypes.CDLL(None)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        return False
+    libc.mount(b"none", b"/", None, MS_REC | MS_PRIVATE, None)
+    mounted: int = libc.mount(b"tmpfs", b"/dev/shm", b"tmpfs", 0, b"mode=1777")
+    return mounted == 0
 
 
 def is_used_by_strangers(name: str) -> bool:

@@ -131,7 +131,7 @@ class ProcessPoolExecutor(Executor):
         """The results of `fn` for the items of the iterables, in order.
 
         The iterables are read at once; with `buffersize`, only so many chunks ahead of what has been taken.
-        TimeoutError if a result is not there `timeout` seconds after this call. At least `chunksize` tasks travel as one.
+        TimeoutError if a result is not there `timeout` seconds after this call. `chunksize` tasks travel together.
         """
         return self._map(self._rules, fn, iterables, timeout, chunksize, buffersize)
 
@@ -253,7 +253,7 @@ class ProcessPoolExecutor(Executor):
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """No more calls. Those that are there still run; those that have not begun are cancelled, if that is asked for.
 
-        With `wait` it returns when all have run and the workers are gone.
+        A call that a worker is just being started for counts as begun. With `wait` it returns when all have run and the workers are gone.
         """
         with self._shutdown_lock:
             self._is_shut_down = True
@@ -261,8 +261,7 @@ class ProcessPoolExecutor(Executor):
         if shell is None or self._owner_pid != os.getpid():
             return
         if cancel_futures:
-            for call in list(shell.calls.values()):
-                call.sink.cancel()  # type: ignore[attr-defined]
+            shell.cancel_waiting()
         shell.close()
         if wait:
             shell.wait_until_over()

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests import leaks
 from tests.conformance import isolation, verdict
 from tests.conformance.suite import STDLIB, SUITES, Result, Session, Suite
 
@@ -136,6 +137,7 @@ def main() -> int:
         signal.SIGINT, signal.default_int_handler
     )  # a shell's background job ignores it, and children inherit that
     isolation.adopt_orphans()
+    leaks.take_own_shm()
     rules = verdict.exemptions(HERE / EXEMPTIONS[options.suite])
     for start in STARTS if options.start == "all" else [options.start]:
         measure(start, options, rules)
