@@ -14,7 +14,7 @@ SOURCES := pyproject.toml setup.py MANIFEST.in $(shell find src native -not -pat
 
 .DEFAULT_GOAL := help
 .PHONY: help demo model test test-python test-native bench bench-docs conformance conformance-docs lint lint-python lint-c format wheel \
-    package clean
+    package programs run-programs clean
 .DELETE_ON_ERROR:
 
 help:  ## what there is
@@ -68,6 +68,12 @@ conformance: $(VENV)/package  ## CPython's own tests over phalanx (PYTHON=python
 
 conformance-docs: | $(VENV)/made  ## docs/conformance.md from the recorded runs
 	$(BIN)/python -m tests.conformance.report
+
+programs:  ## real programs from PyPI over phalanx: sphinx, black, joblib, scikit-learn, torch (in .venv-programs, 1.5 GB)
+	@$(MAKE) --no-print-directory VENV=.venv-programs run-programs
+
+run-programs: $(VENV)/package $(VENV)/have-programs
+	$(BIN)/python -m pytest tests/programs $(ARGS)
 
 clean:  ## remove what make has made
 	rm -rf .venv .venv-* build dist .cache src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
