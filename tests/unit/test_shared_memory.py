@@ -66,7 +66,7 @@ def make_list() -> Iterator[Any]:
 
 
 @pytest.mark.usefixtures("way")
-@pytest.mark.parametrize("name", [None, NAME, "naïve: with\nlines"])
+@pytest.mark.parametrize("name", [None, pytest.param(NAME, id="own name"), "naïve: with\nlines"])
 def test_a_segment_is_found_by_its_name_until_it_is_unlinked(name: str | None) -> None:
     first = SharedMemory(name, create=True, size=100)
     first.buf[:5] = b"howdy"
@@ -116,7 +116,7 @@ def test_only_the_user_may_read_and_write(segment: SharedMemory) -> None:
         ({"name": ".."}, OSError, "Invalid argument"),
         ({"name": "x" * 256, "create": True, "size": 1}, OSError, "Invalid argument"),
         ({"name": "x" * 1000, "create": True, "size": 1}, OSError, "Invalid argument"),
-        ({"name": NAME}, FileNotFoundError, f"'/{NAME}'"),
+        pytest.param({"name": NAME}, FileNotFoundError, f"'/{NAME}'", id="no such name"),
     ],
 )
 @pytest.mark.usefixtures("way")
