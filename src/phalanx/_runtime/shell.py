@@ -568,6 +568,7 @@ class Shell:
         if self._supervisor.is_alive() and self._supervisor is not threading.current_thread():
             self._supervisor.join()
         if self._helper is not None:
+            self._helper.stop()  # the supervisor may have started it while the pool was ending
             self._helper.join()
 
 

@@ -206,9 +206,11 @@ class Worker:
             try:
                 self._answer_large(ANSWER.pack(Answer.LARGE, *head), extra)
                 return
+            except MemoryError as error:  # of the arena, as a rule: it says how full that is
+                extra = error
             except BaseException as error:  # noqa: BLE001  # whatever pickling raises, SystemExit too
                 extra = encoding_failure(error, extra)
-        self._answer(ANSWER.pack(Answer.RAISED, *head) + pack_failure(extra))
+        self._answer_failure(ANSWER.pack(Answer.RAISED, *head), pack_failure(extra))
 
     def _answer_large(self, head: bytes, value: Any) -> None:
         pickled, buffers = ForkingPickler.dumps_with_buffers(value)
@@ -237,6 +239,15 @@ class Worker:
             except MemoryError:
                 time.sleep(PUT_AGAIN_S)
 
+    def _answer_failure(self, head: bytes, failure: bytes) -> None:
+        """A large exception, for which there is no room, is told as that MemoryError: there may never be any."""
+        if len(failure) > POOL_OUTBOX_BYTES:
+            try:
+                return self._put(head + failure)
+            except MemoryError as too_large:
+                failure = pack_failure(too_large)
+        return self._answer(head + failure)
+
     def _tell(self, kind: Answer, sequence: int, more: bytes = b"") -> None:
         self._answer(ANSWER.pack(kind, 0, 0, 0, sequence, 0, 0, 0, self._place, 0) + more)
 
@@ -252,7 +263,7 @@ class Worker:
         failure = pack_failure(error)
         self._rows.release(row)
         flags = EXHAUSTED | UNREADABLE
-        self._answer(ANSWER.pack(Answer.RAISED, flags, 0, row, sequence, 0, 1, 1, self._place, 0) + failure)
+        self._answer_failure(ANSWER.pack(Answer.RAISED, flags, 0, row, sequence, 0, 1, 1, self._place, 0), failure)
 
 
 def _dumps_small(value: Any) -> bytes | None:
