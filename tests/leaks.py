@@ -130,6 +130,7 @@ def settle(before: Census, tidy: Callable[[], None], ignored: Collection[str] = 
     """What has been left behind since `before`, once all that is ending has had the time to end."""
     deadline = time.monotonic() + SETTLE_S
     while True:
+        gc.collect()  # first: tidying up forgets the finalizers of what is garbage and not collected yet
         tidy()
         gc.collect()
         left = Census().grown_since(before, ignored)

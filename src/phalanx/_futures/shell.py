@@ -80,10 +80,16 @@ class ExecutorShell(Shell):
                 pass
             self._drain()
 
+    def cancel_waiting(self) -> None:
+        """Cancel all calls but the first, for which workers are just being started; of those, whatever has begun goes on."""
+        starting = sum(worker.state is WorkerState.STARTING for worker in list(self.machine.workers.values()))
+        for call in list(self.calls.values())[starting:]:
+            call.sink.cancel()  # type: ignore[attr-defined]
+
     def has_begun(self, call: Call) -> bool:
         """Whether a worker has begun a task of the call."""
         flights = [flight for flight in list(self.flights.values()) if flight.call is call]
-        return bool(self.crew.look(flights, set()).rows) if flights else False
+        return any(row.worker is not None for row in self.crew.look(flights, set()).rows)
 
     # -- who collects ------------------------------------------------------------------------------------------------
 
