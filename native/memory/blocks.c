@@ -142,12 +142,9 @@ phx_status phx_block_take(uint64_t bytes, uint32_t *block) {
     return PHX_OK;
 }
 
-// Free pages stay warm up to a limit of the whole arena; above it they are given back to the system.
-static void cool(block_row *row) {
+// The pages of a free block go back to the system.
+static void discard(block_row *row) {
     arena_header *header = &phx_control->header;
-    if (row->committed_bytes == 0 || header->warm_bytes + row->committed_bytes <= header->warm_limit_bytes) {
-        return;
-    }
     void *address = phx_unit_pin(row->offset, class_bytes(row->size_class));
     if (address != NULL) {
         phx_memory_discard(address, row->committed_bytes);
@@ -157,6 +154,33 @@ static void cool(block_row *row) {
         row->committed_bytes = 0;
         row->is_dirty = false;
     }
+}
+
+// Free pages stay warm up to a limit of the whole arena; above it they are given back to the system.
+static void cool(block_row *row) {
+    arena_header *header = &phx_control->header;
+    if (row->committed_bytes == 0 || header->warm_bytes + row->committed_bytes <= header->warm_limit_bytes) {
+        return;
+    }
+    discard(row);
+}
+
+// All that free blocks keep warm goes back to the system: another block needs the room. Whether there was anything.
+static bool cool_all(void) {
+    arena_header *header = &phx_control->header;
+    phx_arena_enter();
+    uint64_t before = header->warm_bytes;
+    for (uint32_t block = 1; before > 0 && block < header->blocks_carved; block++) {
+        block_row *row = row_of(block);
+        uint64_t had = row->committed_bytes;
+        if (row->is_free && had > 0) {
+            discard(row);
+            header->warm_bytes -= had - row->committed_bytes;
+        }
+    }
+    bool found = header->warm_bytes < before;
+    phx_arena_leave();
+    return found;
 }
 
 void phx_block_give_back(uint32_t block) {
@@ -262,20 +286,27 @@ static phx_status new_hold(uint64_t bytes, phx_hold *hold) {
     return status;
 }
 
-phx_status phx_block_new(uint64_t bytes, bool zeroed, phx_hold *hold) {
+static phx_status new_committed(uint64_t bytes, phx_hold *hold) {
     phx_status status = new_hold(bytes, hold);
-    if (status == PHX_NO_MEMORY && phx_arena_sweep() > 0) {
-        status = new_hold(bytes, hold);
+    if (status != PHX_OK) {
+        return status;
+    }
+    status = commit_large(row_of(hold->block), hold->address);
+    if (status != PHX_OK) {
+        phx_block_release(hold);
+    }
+    return status;
+}
+
+phx_status phx_block_new(uint64_t bytes, bool zeroed, phx_hold *hold) {
+    phx_status status = new_committed(bytes, hold);
+    if (status == PHX_NO_MEMORY && (phx_arena_sweep() > 0) + cool_all() > 0) {
+        status = new_committed(bytes, hold);
     }
     if (status != PHX_OK) {
         return status;
     }
     block_row *row = row_of(hold->block);
-    status = commit_large(row, hold->address);
-    if (status != PHX_OK) {
-        phx_block_release(hold);
-        return status;
-    }
     if (zeroed) {
         zero(row, hold->address);
     }
