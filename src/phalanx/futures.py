@@ -28,7 +28,7 @@ from phalanx._base.cpus import available_cpus
 from phalanx._futures import mapping
 from phalanx._futures.errors import ABRUPTLY, BrokenProcessPool, broken
 from phalanx._futures.future import PoolFuture
-from phalanx._futures.shell import ExecutorShell, is_interpreter_ending
+from phalanx._futures.shell import ExecutorShell, cause_of, is_interpreter_ending
 from phalanx._runtime import events as e
 from phalanx._runtime.calls import Call
 from phalanx._runtime.crew import Crew
@@ -69,7 +69,7 @@ class ProcessPoolExecutor(Executor):
 
     `max_workers` None means `available_cpus()`. `mp_context` is a context of this package, or one of the stdlib's:
     then its start method counts. `initializer(*initargs)` runs first in each worker. A worker is replaced after
-    `max_tasks_per_child` tasks, which "fork" does not allow.
+    `max_tasks_per_child` tasks, which "fork" does not allow; without an `mp_context` that means "spawn".
 
     What the stdlib's has not: `task_timeout` (seconds that a task may run: then it alone fails, with TaskTimeout),
     `retries`, `retry_on` and `backoff` as for pools, and `on_worker_death`: "break" as the stdlib's, where one dead
@@ -227,7 +227,7 @@ class ProcessPoolExecutor(Executor):
         if not self._is_forking:
             shell.grow_for(task_count)
         if shell.why_broken is not None:
-            raise broken(str(self._broken), shell.why_broken)
+            raise broken(ABRUPTLY, cause_of(shell.why_broken))
         return shell
 
     def _check_running(self) -> None:
@@ -251,9 +251,10 @@ class ProcessPoolExecutor(Executor):
     # -- the end -----------------------------------------------------------------------------------------------------
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """No more calls. Those that are there still run; those that have not begun are cancelled, if that is asked for.
+        """No more calls. Those that are there still run, but for those that have not begun, with `cancel_futures`.
 
-        A call that a worker is just being started for counts as begun. With `wait` it returns when all have run and the workers are gone.
+        A call that a worker is just being started for counts as begun. With `wait` this returns when all have run and
+        the workers are gone.
         """
         with self._shutdown_lock:
             self._is_shut_down = True
@@ -379,9 +380,7 @@ def _context_for(context: Any, max_tasks_per_child: int | None) -> Any:
 
     get_context: Any = phalanx.get_context
     if context is None:
-        if max_tasks_per_child is not None and get_context().get_start_method() == "fork":
-            return get_context("spawn")
-        return get_context()
+        return get_context() if max_tasks_per_child is None else get_context("spawn")
     if type(context).__module__.partition(".")[0] == "multiprocessing":
         return get_context(context.get_start_method(allow_none=False))
     return context

@@ -7,10 +7,11 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any
 
-from phalanx._base.errors import ProcessError
+from phalanx._base.errors import ProcessError, WorkerDied
 from phalanx._futures.errors import ABRUPTLY, broken
 from phalanx._futures.machine import ExecutorMachine, Grown, TakenBack
 from phalanx._runtime import events as e
+from phalanx._runtime.failures import RemoteTraceback
 from phalanx._runtime.machine import WorkerState
 from phalanx._runtime.shell import Shell
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from phalanx._runtime.calls import Call
 
-__all__ = ["ExecutorShell", "is_interpreter_ending"]
+__all__ = ["ExecutorShell", "cause_of", "is_interpreter_ending"]
 
 
 class ExecutorShell(Shell):
@@ -56,7 +57,7 @@ class ExecutorShell(Shell):
     def error_for_abandoned(self, error: BaseException) -> BaseException:
         """What a future gets when everything ends: an error of its own, since raising one adds to its traceback."""
         if self.why_broken is not None:
-            return broken(ABRUPTLY, _without_frames(self.why_broken))
+            return broken(ABRUPTLY, cause_of(self.why_broken))
         return broken(str(error)) if isinstance(error, ProcessError) else error
 
     def unreadable(self, error: BaseException) -> BaseException:
@@ -81,7 +82,7 @@ class ExecutorShell(Shell):
             self._drain()
 
     def cancel_waiting(self) -> None:
-        """Cancel all calls but the first, for which workers are just being started; of those, whatever has begun goes on."""
+        """Cancel calls that have not begun, but for the first: those that workers are just being started for."""
         starting = sum(worker.state is WorkerState.STARTING for worker in list(self.machine.workers.values()))
         for call in list(self.calls.values())[starting:]:
             call.sink.cancel()  # type: ignore[attr-defined]
@@ -127,10 +128,14 @@ class ExecutorShell(Shell):
             self.tell(e.Terminated(ProcessError("the executor was forcefully shut down")))
 
 
-def _without_frames(error: BaseException) -> BaseException:
-    """Shared by several futures' errors: its own frames would keep alive what they held."""
-    error.__traceback__ = None
-    return error
+def cause_of(error: BaseException) -> BaseException:
+    """What stands behind a broken executor: for a death, as with the newest stdlib, a text; the death behind that."""
+    error.__traceback__ = None  # it is shared by many futures' errors: its frames would keep alive what they held
+    if not isinstance(error, WorkerDied):
+        return error
+    cause = RemoteTraceback(f"Process {error.pid} terminated abruptly with exit code {error.exitcode}")
+    cause.__cause__ = error
+    return cause
 
 
 # -- the interpreter's end ---------------------------------------------------------------------------------------------
