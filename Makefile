@@ -14,7 +14,7 @@ SOURCES := pyproject.toml setup.py MANIFEST.in $(shell find src native -not -pat
 
 .DEFAULT_GOAL := help
 .PHONY: help demo model test test-python test-native bench bench-docs conformance conformance-docs lint lint-python lint-c format wheel \
-    package programs run-programs clean
+    package programs run-programs compat-docs clean
 .DELETE_ON_ERROR:
 
 help:  ## what there is
@@ -74,6 +74,9 @@ programs:  ## real programs from PyPI over phalanx: sphinx, black, joblib, sciki
 
 run-programs: $(VENV)/package $(VENV)/have-programs
 	$(BIN)/python -m pytest tests/programs $(ARGS)
+
+compat-docs: | $(VENV)/made  ## docs/compat.md from the rows that name a test each
+	$(BIN)/python tools/compat_docs.py
 
 clean:  ## remove what make has made
 	rm -rf .venv .venv-* build dist .cache src/*.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

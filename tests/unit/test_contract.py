@@ -8,6 +8,7 @@ import subprocess
 import sys
 from inspect import Parameter, Signature
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import pytest
@@ -16,10 +17,10 @@ import phalanx
 from phalanx import synchronize
 from phalanx.pool import Pool
 from tools import record_signatures
+from waits import LONG_S, SHORT_S
 
 RECORD = Path(__file__).parent / "data" / "stdlib_signatures.json"
 RECORDED: dict[str, str | None] = json.loads(RECORD.read_text())
-LONG_S = 40.0
 
 # These take more by position than the stdlib's: they are the core's own methods, which a wrapper would slow down.
 WIDER = {"queues.SimpleQueue.get", "queues.SimpleQueue.put"}
@@ -79,6 +80,49 @@ def test_signatures(expression: str) -> None:
         elif place(expression, name) not in WIDER and not is_kept(parse(recorded), inspect.signature(found)):
             faults[name] = f"{record_signatures.signature(found)}, not {recorded}"
     assert faults == {}
+
+
+# -- differences that have no better place -----------------------------------------------------------------------------
+
+
+def test_what_was_put_arrives_as_it_was() -> None:
+    items, given = phalanx.Queue(), [1]
+    items.put(given)
+    given.append(2)
+    assert items.get(timeout=LONG_S) == [1]
+
+
+def answer(requests: Any) -> None:
+    lock, answers = requests.get()
+    with lock:
+        answers.put("from the child")
+
+
+def test_locks_and_queues_travel_through_queues(context: Any) -> None:
+    requests, lock, answers = context.Queue(), context.Lock(), context.SimpleQueue()
+    child = context.Process(target=answer, args=(requests,))
+    child.start()
+    with lock:
+        requests.put((lock, answers))
+        with pytest.raises(Empty):
+            answers.get(timeout=SHORT_S)
+    assert answers.get(timeout=LONG_S) == "from the child"
+    child.join()
+    with pytest.raises(RuntimeError, match="shared between processes"):
+        pickle.dumps(lock)
+
+
+def test_a_simple_queue_can_be_bounded_in_time() -> None:
+    items = phalanx.SimpleQueue()
+    with pytest.raises(Empty):
+        items.get(timeout=SHORT_S)
+    with pytest.raises(Empty):
+        items.get(False)
+
+
+@pytest.mark.parametrize("part", ["_feed", "_buffer", "_notempty", "_rlock", "_wlock", "_sem", "_opid", "_thread"])
+def test_a_queue_has_none_of_the_stdlibs_parts(part: str) -> None:
+    assert not hasattr(phalanx.Queue(), part)
 
 
 # -- names that libraries reach for -----------------------------------------------------------------------------------
