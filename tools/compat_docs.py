@@ -14,8 +14,8 @@ HEAD = """\
 # What differs from multiprocessing
 
 Made by `make compat-docs` from `tests/unit/data/differences.toml`. All else that is documented is meant to be the
-newest stdlib's, on every Python: signatures (`tests/unit/test_contract.py`), behaviour (`docs/conformance.md`: CPython's
-own tests over phalanx) and unmodified programs (`make programs`). Each row names the test that shows it.
+newest stdlib's, on every Python: signatures (`tests/unit/test_contract.py`), behaviour (`docs/conformance.md`:
+CPython's own tests over phalanx) and unmodified programs (`make programs`). Each row names the test that shows it.
 """
 
 
