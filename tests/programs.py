@@ -32,7 +32,7 @@ class Program:
     def __init__(self, file: Path, *arguments: str, terminal: int | None = None, **options: Any) -> None:
         self._mark = uuid.uuid4().hex
         path = os.pathsep.join([str(SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "PYTHONPATH": path, MARK: self._mark, **options.pop("environment", {})}
+        environment = {**os.environ, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1", MARK: self._mark, **options.pop("environment", {})}
         out: Any = subprocess.PIPE if terminal is None else terminal
         self.process = subprocess.Popen(
             [sys.executable, str(file), *arguments],
@@ -90,7 +90,16 @@ class Program:
         return bool(data)
 
     def wait(self, timeout_s: float = PROMPT_S) -> int:
-        return self.process.wait(timeout_s)
+        """Its exit code. If it does not end in time, it says with the stacks of its threads where it is."""
+        try:
+            return self.process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            tree = self.tree()
+            self.process.send_signal(signal.SIGABRT)
+            self.process.wait()
+            for pid in set(tree) - {self.process.pid}:
+                os.kill(pid, signal.SIGKILL)
+            raise AssertionError(f"it does not end: {tree}, {self.rest()}") from None
 
     def kill(self) -> None:
         self.process.kill()
@@ -98,7 +107,7 @@ class Program:
 
     def tree(self) -> dict[int, str]:
         """pid -> command line of each process of it that runs."""
-        return {pid: line for pid, line in marked_processes(self._mark)}
+        return dict(marked_processes(self._mark))
 
     def expect_gone(self, besides: Collection[int] = ()) -> None:
         """Wait until no process of it is left but those."""

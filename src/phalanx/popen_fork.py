@@ -49,17 +49,32 @@ class Popen:
         util._open_null_input()
         logrecords.tell_process_name(process.current_process_name)
         parent_lifeline = lifelines.own()
-        ends = lifelines.ends_of_child()
+        spare = os.dup(parent_lifeline)  # so that there is a descriptor for the child's lifeline once it runs
         try:
-            self.pid = os.fork()
-        except OSError:
-            util.close_fds(*ends or ())
-            raise
+            ends = lifelines.ends_of_child()
+            try:
+                self.pid = os.fork()
+            except OSError:
+                util.close_fds(*ends or ())
+                raise
+        finally:
+            os.close(spare)
         if self.pid == 0:
             _run_forked(process_obj, ends, parent_lifeline)
         self._slot = _native.slot_of_last_fork()
         _native.slot_set_pid(self._slot, self.pid)
-        self._watch(lifelines.of_child(self.pid, ends))
+        self._watch_child(ends)
+
+    def _watch_child(self, ends: tuple[int, int] | None) -> None:
+        """A child that cannot be watched ends at once: OSError, as if it had never been started."""
+        try:
+            lifeline = lifelines.of_child(self.pid, ends)
+        except OSError:
+            os.kill(self.pid, signal.SIGKILL)
+            os.waitpid(self.pid, 0)
+            _native.slot_end(self._slot)
+            raise
+        self._watch(lifeline)
 
     def _watch(self, sentinel: int, *more_fds: int) -> None:
         self.sentinel = sentinel

@@ -63,4 +63,5 @@ class Popen(popen_fork.Popen):
         except BaseException:
             util.close_fds(*ends or ())
             raise
-        self._watch(lifelines.of_child(self.pid, ends))
+        self._slot = slot
+        self._watch_child(ends)

@@ -111,6 +111,12 @@ class Crew:
             else:
                 process.terminate()
 
+    def abandon(self) -> None:
+        """End all workers now, though nobody watches them."""
+        for process in self.processes.values():
+            process.kill()
+            process.join()
+
     def reap(self, number: int) -> None:
         """The worker's sentinel is readable: take its exit code, and put a note behind all that it has sent."""
         self.processes[number].join()

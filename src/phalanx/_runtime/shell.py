@@ -66,12 +66,21 @@ class Shell:
         commands = self.machine.start(monotonic())
         with self._lock:
             self._obey(commands)
-        self._supervisor.start()
+        self._start_supervisor()
         self._drain()
         if self._start_error is not None:
             self.tell(e.Terminated(self._start_error))
             self.wait_until_over()
             raise self._start_error
+
+    def _start_supervisor(self) -> None:
+        """RuntimeError if there may be no more threads: then nobody would see the workers end."""
+        try:
+            self._supervisor.start()
+        except RuntimeError:
+            self.crew.abandon()
+            self._watch.close()
+            raise
 
     def number(self) -> int:
         """The number of a new call."""

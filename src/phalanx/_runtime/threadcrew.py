@@ -106,6 +106,9 @@ class ThreadCrew:
         """The workers of which none has been told to end after its task."""
         return [thread for number, thread in list(self.processes.items()) if number not in self._dismissed]
 
+    def abandon(self) -> None:
+        self.dismiss(len(self.processes))
+
     def dismiss(self, count: int) -> None:
         for _ in range(count):
             self._tasks.put(None)
