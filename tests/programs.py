@@ -32,7 +32,13 @@ class Program:
     def __init__(self, file: Path, *arguments: str, terminal: int | None = None, **options: Any) -> None:
         self._mark = uuid.uuid4().hex
         path = os.pathsep.join([str(SOURCES), *filter(None, [os.environ.get("PYTHONPATH")])])
-        environment = {**os.environ, "PYTHONPATH": path, "PYTHONFAULTHANDLER": "1", MARK: self._mark, **options.pop("environment", {})}
+        environment = {
+            **os.environ,
+            "PYTHONPATH": path,
+            "PYTHONFAULTHANDLER": "1",
+            MARK: self._mark,
+            **options.pop("environment", {}),
+        }
         out: Any = subprocess.PIPE if terminal is None else terminal
         self.process = subprocess.Popen(
             [sys.executable, str(file), *arguments],
