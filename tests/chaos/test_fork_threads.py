@@ -131,7 +131,7 @@ def busy_threads(use: Callable[[Any], None], shared: Any) -> Iterator[None]:
 
 
 def make_shared() -> Any:
-    logger = logging.Logger("busy")
+    logger = logging.Logger("busy")  # noqa: LOG001  # it must not stay registered
     logger.addHandler(logging.StreamHandler(Nowhere()))
     return {"lock": phalanx.Lock(), "rlock": phalanx.RLock(), "queue": phalanx.Queue(), "logger": logger}
 
