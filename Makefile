@@ -53,8 +53,9 @@ demo: $(VENV)/package  ## a real job: the complexity of the standard library, in
 
 test: test-native test-python  ## all tests
 
+# Most tests wait for something: more of them at a time than there are CPUs.
 test-python: $(VENV)/package $(VENV)/have-test
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(if $(ARGS),$(ARGS),--numprocesses 3)
 
 bench: $(VENV)/package $(VENV)/have-bench  ## phalanx beside the stdlib, in one run (ARGS='--only queue_int_1p --rounds 3')
 	$(BIN)/python -m benchmarks $(ARGS)
