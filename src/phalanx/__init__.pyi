@@ -17,6 +17,11 @@ from phalanx.process import active_children as active_children
 from phalanx.process import current_process as current_process
 from phalanx.process import parent_process as parent_process
 
+# Functions, in fact, that make one of these; but programs also annotate with them.
+from phalanx.queues import JoinableQueue as JoinableQueue
+from phalanx.queues import Queue as Queue
+from phalanx.queues import SimpleQueue as SimpleQueue
+
 __all__ = [
     "Array", "AuthenticationError", "Barrier", "BoundedSemaphore", "BufferTooShort", "Condition", "Event",
     "JoinableQueue", "Lock", "Manager", "OwnerDied", "Pipe", "Pool", "Process", "ProcessError", "Queue", "RLock",
@@ -35,17 +40,14 @@ Barrier = _context._default_context.Barrier
 BoundedSemaphore = _context._default_context.BoundedSemaphore
 Condition = _context._default_context.Condition
 Event = _context._default_context.Event
-JoinableQueue = _context._default_context.JoinableQueue
 Lock = _context._default_context.Lock
 Manager = _context._default_context.Manager
 Pipe = _context._default_context.Pipe
 Pool = _context._default_context.Pool
-Queue = _context._default_context.Queue
 RLock = _context._default_context.RLock
 RawArray = _context._default_context.RawArray
 RawValue = _context._default_context.RawValue
 Semaphore = _context._default_context.Semaphore
-SimpleQueue = _context._default_context.SimpleQueue
 Value = _context._default_context.Value
 allow_connection_pickling = _context._default_context.allow_connection_pickling
 cpu_count = _context._default_context.cpu_count

@@ -13,14 +13,20 @@ from phalanx._start.methods import ForkProcess, ForkServerProcess, Process, Spaw
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import ctypes
     import logging
     from collections.abc import Callable, Iterable, Sequence
-    from typing import Any, ClassVar
+    from ctypes import _CData, _SimpleCData
+    from typing import Any, ClassVar, Literal, TypeVar, overload
 
-    from phalanx import queues, synchronize
+    from phalanx import queues, sharedctypes, synchronize
+    from phalanx._base.generic import T
     from phalanx.connection import Connection
     from phalanx.managers import SyncManager
     from phalanx.pool import Pool as PoolType
+
+    LockLike = synchronize.Lock | synchronize.RLock
+    C = TypeVar("C", bound=_CData)
 
 __all__ = ()  # what this module makes is reached through the package
 
@@ -75,19 +81,19 @@ class BaseContext:
 
         return Pipe(duplex)
 
-    def Queue(self, maxsize: int = 0) -> queues.Queue:
+    def Queue(self, maxsize: int = 0) -> queues.Queue[Any]:
         """A queue between processes; `maxsize` up to 0 is no bound."""
         from phalanx.queues import Queue
 
         return Queue(maxsize, ctx=self.get_context())
 
-    def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue:
+    def JoinableQueue(self, maxsize: int = 0) -> queues.JoinableQueue[Any]:
         """A queue that can be waited for until all that was put has been marked done."""
         from phalanx.queues import JoinableQueue
 
         return JoinableQueue(maxsize, ctx=self.get_context())
 
-    def SimpleQueue(self) -> queues.SimpleQueue:
+    def SimpleQueue(self) -> queues.SimpleQueue[Any]:
         """A queue with no more than `get`, `put`, `empty` and `close`."""
         from phalanx.queues import SimpleQueue
 
@@ -149,11 +155,25 @@ class BaseContext:
 
     # -- shared values ------------------------------------------------------------------------------------------------
 
+    if TYPE_CHECKING:
+
+        @overload
+        def RawValue(self, typecode_or_type: type[C], *args: Any) -> C: ...
+        @overload
+        def RawValue(self, typecode_or_type: str, *args: Any) -> Any: ...
+
     def RawValue(self, typecode_or_type: Any, *args: Any) -> Any:
         """A ctypes object in shared memory."""
         from phalanx.sharedctypes import RawValue
 
         return RawValue(typecode_or_type, *args)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def RawArray(self, typecode_or_type: type[C], size_or_initializer: int | Sequence[Any]) -> ctypes.Array[C]: ...
+        @overload
+        def RawArray(self, typecode_or_type: str, size_or_initializer: int | Sequence[Any]) -> Any: ...
 
     def RawArray(self, typecode_or_type: Any, size_or_initializer: int | Sequence[Any]) -> Any:
         """A ctypes array in shared memory."""
@@ -161,11 +181,63 @@ class BaseContext:
 
         return RawArray(typecode_or_type, size_or_initializer)
 
+    if TYPE_CHECKING:
+
+        @overload
+        def Value(
+            self, typecode_or_type: type[_SimpleCData[T]], *args: Any, lock: Literal[True] | LockLike = True
+        ) -> sharedctypes.Synchronized[T]: ...
+        @overload
+        def Value(
+            self, typecode_or_type: type[C], *args: Any, lock: Literal[True] | LockLike = True
+        ) -> sharedctypes.Synchronized[C]: ...
+        @overload
+        def Value(
+            self, typecode_or_type: str, *args: Any, lock: Literal[True] | LockLike = True
+        ) -> sharedctypes.Synchronized[Any]: ...
+        @overload
+        def Value(self, typecode_or_type: str | type[_CData], *args: Any, lock: bool | LockLike = True) -> Any: ...
+
     def Value(self, typecode_or_type: Any, *args: Any, lock: Any = True) -> Any:
         """A ctypes object in shared memory, with a lock of its own unless `lock` is one, or False."""
         from phalanx.sharedctypes import Value
 
         return Value(typecode_or_type, *args, lock=lock, ctx=self.get_context())
+
+    if TYPE_CHECKING:
+
+        @overload
+        def Array(
+            self,
+            typecode_or_type: type[ctypes.c_char],
+            size_or_initializer: int | Sequence[Any],
+            *,
+            lock: Literal[True] | LockLike = True,
+        ) -> sharedctypes.SynchronizedString: ...
+        @overload
+        def Array(
+            self,
+            typecode_or_type: type[_SimpleCData[T]],
+            size_or_initializer: int | Sequence[Any],
+            *,
+            lock: Literal[True] | LockLike = True,
+        ) -> sharedctypes.SynchronizedArray[T]: ...
+        @overload
+        def Array(
+            self,
+            typecode_or_type: str,
+            size_or_initializer: int | Sequence[Any],
+            *,
+            lock: Literal[True] | LockLike = True,
+        ) -> sharedctypes.SynchronizedArray[Any]: ...
+        @overload
+        def Array(
+            self,
+            typecode_or_type: str | type[_CData],
+            size_or_initializer: int | Sequence[Any],
+            *,
+            lock: bool | LockLike = True,
+        ) -> Any: ...
 
     def Array(self, typecode_or_type: Any, size_or_initializer: int | Sequence[Any], *, lock: Any = True) -> Any:
         """A ctypes array in shared memory, with a lock of its own unless `lock` is one, or False."""
@@ -214,16 +286,44 @@ class BaseContext:
 
     # -- start methods ------------------------------------------------------------------------------------------------
 
+    if TYPE_CHECKING:
+
+        @overload
+        def get_context(self, method: Literal["fork"]) -> ForkContext: ...
+        @overload
+        def get_context(self, method: Literal["spawn"]) -> SpawnContext: ...
+        @overload
+        def get_context(self, method: Literal["forkserver"]) -> ForkServerContext: ...
+        @overload
+        def get_context(self, method: str | None = None) -> BaseContext: ...
+
     def get_context(self, method: str | None = None) -> BaseContext:
-        """The context of that start method; None: this one. ValueError for a method that does not exist."""
+        """The context of that start method. ValueError for a method that does not exist.
+
+        None: this one, or for the package itself that of the method in use, which is fixed by that.
+        """
         if method is None:
-            return self
+            return self._in_use()
         try:
             return _concrete_contexts[method]
         except KeyError:
             raise ValueError(f"cannot find context for {method!r}") from None
 
+    if TYPE_CHECKING:
+
+        @overload
+        def get_start_method(self, allow_none: Literal[False] = False) -> str: ...
+        @overload
+        def get_start_method(self, allow_none: bool) -> str | None: ...
+
     def get_start_method(self, allow_none: bool = False) -> str | None:
+        """The name of the method in use. For the package, asking fixes it, unless `allow_none`, which may give None."""
+        return self._name_in_use(allow_none)
+
+    def _in_use(self) -> BaseContext:
+        return self
+
+    def _name_in_use(self, allow_none: bool) -> str | None:
         return self._name
 
     def set_start_method(self, method: str | None, force: bool = False) -> None:
@@ -259,9 +359,11 @@ class DefaultContext(BaseContext):
 
     Process = Process
 
-    def get_context(self, method: str | None = None) -> BaseContext:
-        """The context of that start method; None: of the one in use, which is fixed by that."""
-        return super().get_context(start_method.current() if method is None else method)
+    def _in_use(self) -> BaseContext:
+        return _concrete_contexts[str(start_method.current())]
+
+    def _name_in_use(self, allow_none: bool) -> str | None:
+        return start_method.current(allow_none)
 
     def set_start_method(self, method: str | None, force: bool = False) -> None:
         """Fix the program's start method. RuntimeError if that has been done, unless `force`; ValueError if unknown."""
@@ -272,10 +374,6 @@ class DefaultContext(BaseContext):
         else:
             self.get_context(method)
             start_method.choose(method, force=True)
-
-    def get_start_method(self, allow_none: bool = False) -> str | None:
-        """The name of the method in use; asking fixes it, unless `allow_none`, which may give None."""
-        return start_method.current(allow_none)
 
     def get_all_start_methods(self) -> list[str]:
         """The names of the start methods of this platform, the default first."""

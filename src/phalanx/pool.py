@@ -19,14 +19,19 @@ from phalanx._runtime.failures import RemoteTraceback as RemoteTraceback
 from phalanx._runtime.failures import rebuild_exc as rebuild_exc
 from phalanx._runtime.readers import make_reader
 from phalanx._runtime.records import Mode
-from phalanx._runtime.results import ApplyResult, IMapIterator, IMapUnorderedIterator, MapResult
+from phalanx._runtime.results import ApplyResult as ApplyResult
 from phalanx._runtime.results import AsyncResult as AsyncResult
+from phalanx._runtime.results import IMapIterator as IMapIterator
+from phalanx._runtime.results import IMapUnorderedIterator as IMapUnorderedIterator
+from phalanx._runtime.results import MapResult as MapResult
 from phalanx._runtime.shell import Shell
 from phalanx._runtime.worker import work as worker  # noqa: F401
 
 if TYPE_CHECKING:
     import threading
     from types import TracebackType
+
+    from phalanx._base.generic import S, T
 
 __all__ = ["Pool", "ThreadPool"]
 
@@ -123,35 +128,34 @@ class Pool:
 
     # -- one call ----------------------------------------------------------------------------------------------------
 
-    def apply(
-        self, func: Callable[..., Any], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}, **rules: Any
-    ) -> Any:
+    def apply(self, func: Callable[..., T], args: Iterable[Any] = (), kwds: Mapping[str, Any] = {}, **rules: Any) -> T:
         """Call `func(*args, **kwds)` in a worker, and return what it returns or raise what it raises."""
-        result = ApplyResult(self)
+        result: ApplyResult[T] = ApplyResult(self)
         call, event = self._prepare_one(result, func, args, kwds, rules)
         self._shell.run(call, event)
         if result._error is not None:
             raise result._error
-        return result._value
+        value: T = result._value
+        return value
 
     def apply_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         args: Iterable[Any] = (),
         kwds: Mapping[str, Any] = {},
-        callback: Callable[[Any], object] | None = None,
+        callback: Callable[[T], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         **rules: Any,
-    ) -> ApplyResult:
+    ) -> ApplyResult[T]:
         """The same in the background. A callback gets the result, or the error, in a thread of the pool."""
-        result = ApplyResult(self, callback, error_callback)
+        result: ApplyResult[T] = ApplyResult(self, callback, error_callback)
         call, event = self._prepare_one(result, func, args, kwds, rules)
         self._submit(result, call, event)
         return result
 
     def _prepare_one(
         self,
-        result: ApplyResult,
+        result: ApplyResult[Any],
         func: Callable[..., Any],
         args: Iterable[Any],
         kwds: Mapping[str, Any],
@@ -182,45 +186,43 @@ class Pool:
         event = e.Submitted(number, len(items), not window, UNKNOWN_PACE, chunk, window, checked)
         return call, event
 
-    def _submit(self, result: ApplyResult, call: Call, event: e.Submitted) -> None:
+    def _submit(self, result: ApplyResult[Any], call: Call, event: e.Submitted) -> None:
         is_eager = result._callback is not None or result._error_callback is not None
         self._shell.submit(call, event, is_eager=is_eager)
 
     # -- many calls, all at once -------------------------------------------------------------------------------------
 
-    def map(
-        self, func: Callable[[Any], Any], iterable: Iterable[Any], chunksize: int | None = None, **rules: Any
-    ) -> list[Any]:
+    def map(self, func: Callable[[S], T], iterable: Iterable[S], chunksize: int | None = None, **rules: Any) -> list[T]:
         """The results of `func` for every item, in order. All items are read first."""
         return self._map_now(func, iterable, Mode.ONE, chunksize, rules)
 
     def starmap(
-        self, func: Callable[..., Any], iterable: Iterable[Iterable[Any]], chunksize: int | None = None, **rules: Any
-    ) -> list[Any]:
+        self, func: Callable[..., T], iterable: Iterable[Iterable[Any]], chunksize: int | None = None, **rules: Any
+    ) -> list[T]:
         """As `map`; each item is the arguments of a call."""
         return self._map_now(func, iterable, Mode.STAR, chunksize, rules)
 
     def map_async(
         self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int | None = None,
-        callback: Callable[[list[Any]], object] | None = None,
+        callback: Callable[[list[T]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         **rules: Any,
-    ) -> MapResult:
+    ) -> MapResult[T]:
         """`map` in the background."""
         return self._map_later(func, iterable, Mode.ONE, chunksize, (callback, error_callback), rules)
 
     def starmap_async(
         self,
-        func: Callable[..., Any],
+        func: Callable[..., T],
         iterable: Iterable[Iterable[Any]],
         chunksize: int | None = None,
-        callback: Callable[[list[Any]], object] | None = None,
+        callback: Callable[[list[T]], object] | None = None,
         error_callback: Callable[[BaseException], object] | None = None,
         **rules: Any,
-    ) -> MapResult:
+    ) -> MapResult[T]:
         """`starmap` in the background."""
         return self._map_later(func, iterable, Mode.STAR, chunksize, (callback, error_callback), rules)
 
@@ -245,7 +247,7 @@ class Pool:
         chunksize: int | None,
         callbacks: tuple[Any, Any],
         rules: dict[str, Any],
-    ) -> MapResult:
+    ) -> MapResult[Any]:
         result, call, event = self._prepare_map(func, iterable, mode, chunksize, callbacks, rules)
         self._submit(result, call, event)
         return result
@@ -258,7 +260,7 @@ class Pool:
         chunksize: int | None,
         callbacks: tuple[Any, Any],
         rules: dict[str, Any],
-    ) -> tuple[MapResult, Call, e.Submitted]:
+    ) -> tuple[MapResult[Any], Call, e.Submitted]:
         self._check_running()
         returns_errors = _pop_returns_errors(rules)
         items = list(iterable)
@@ -266,7 +268,7 @@ class Pool:
         if chunk == 0 and self._maxtasksperchild is not None:
             # A worker's life is counted in chunks: without any, each item would be one.
             chunk = -(-len(items) // (self._processes * 4))
-        result = MapResult(self, len(items), *callbacks, returns_errors=returns_errors)
+        result: MapResult[Any] = MapResult(self, len(items), *callbacks, returns_errors=returns_errors)
         call, event = self._prepare(result, func, mode, items, chunk, rules)
         return result, call, event
 
@@ -274,13 +276,13 @@ class Pool:
 
     def imap(
         self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
         **rules: Any,
-    ) -> IMapIterator:
+    ) -> IMapIterator[T]:
         """The results of `func` in the order of the items, as an iterator.
 
         At most `buffersize` items are read ahead of what the iterator has given (4,096 by default). A failed item
@@ -290,25 +292,25 @@ class Pool:
 
     def imap_unordered(
         self,
-        func: Callable[[Any], Any],
-        iterable: Iterable[Any],
+        func: Callable[[S], T],
+        iterable: Iterable[S],
         chunksize: int = 1,
         *,
         buffersize: int | None = None,
         **rules: Any,
-    ) -> IMapIterator:
+    ) -> IMapIterator[T]:
         """As `imap`, the results in the order in which they come."""
         return self._imap(IMapUnorderedIterator, func, iterable, chunksize, buffersize, rules)
 
     def _imap(
         self,
-        kind: type[IMapIterator],
+        kind: type[IMapIterator[Any]],
         func: Callable[..., Any],
         iterable: Iterable[Any],
         chunksize: int,
         buffersize: int | None,
         rules: dict[str, Any],
-    ) -> IMapIterator:
+    ) -> IMapIterator[Any]:
         self._check_running()
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")

@@ -10,11 +10,14 @@ from pickle import PicklingError
 from queue import Empty, Full
 
 from phalanx import _native
+from phalanx._base.generic import Of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from types import GenericAlias
+    from collections.abc import Iterable
     from typing import Any
+
+    from phalanx._base.generic import T
 
 __all__ = ["JoinableQueue", "Queue", "SimpleQueue"]
 
@@ -48,13 +51,22 @@ class _End:
         return getattr(ends, self._kind)(queue)
 
 
-class Queue(_native.Channel):
+class Queue(_native.Channel, Of["T"]):
     """A queue for the processes of a tree, first in first out, of at most `maxsize` objects (0 or less: no bound).
 
     Differs from the stdlib's: `qsize`, `empty` and `full` are exact, also on macOS; `put` raises what pickling
     raises; `join_thread` returns at once; `get_many` and `put_many` move batches; objects of this package (locks,
     queues, values) may be put.
     """
+
+    if TYPE_CHECKING:  # the core's own methods
+
+        def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None: ...
+        def put_nowait(self, obj: T) -> None: ...
+        def put_many(self, objs: Iterable[T], timeout: float | None = None) -> None: ...
+        def get(self, block: bool = True, timeout: float | None = None) -> T: ...
+        def get_nowait(self) -> T: ...
+        def get_many(self, limit: int = 0, block: bool = True, timeout: float | None = None) -> list[T]: ...
 
     _reader = _End("QueueReader")
     _writer = _End("QueueWriter")
@@ -96,18 +108,18 @@ class Queue(_native.Channel):
             raise error
         self._on_queue_feeder_error(error, obj)
 
-    def __class_getitem__(cls, item: Any) -> GenericAlias:
-        from types import GenericAlias
 
-        return GenericAlias(cls, item)
-
-
-class JoinableQueue(Queue):
+class JoinableQueue(Queue["T"]):
     """A Queue that counts what was put: `task_done` after each object that was taken, `join` until none is left."""
 
 
-class SimpleQueue(_native.Channel):
+class SimpleQueue(_native.Channel, Of["T"]):
     """A Queue without bound and without the rest: `put`, `get`, `empty`, `close`."""
+
+    if TYPE_CHECKING:  # the core's own methods
+
+        def put(self, obj: T, block: bool = True, timeout: float | None = None) -> None: ...
+        def get(self, block: bool = True, timeout: float | None = None) -> T: ...
 
     _reader = _End("QueueReader")
     _writer = _End("QueueWriter")
@@ -129,8 +141,3 @@ class SimpleQueue(_native.Channel):
         if self.closed:
             raise self._closed_error
         return super().empty()
-
-    def __class_getitem__(cls, item: Any) -> GenericAlias:
-        from types import GenericAlias
-
-        return GenericAlias(cls, item)

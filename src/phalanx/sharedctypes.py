@@ -9,13 +9,16 @@ from __future__ import annotations
 import ctypes
 
 from phalanx import _native
+from phalanx._base.generic import Of
 from phalanx.heap import BufferWrapper
 from phalanx.reduction import ForkingPickler
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import Any
+    from typing import Any, overload
+
+    from phalanx._base.generic import T
 
 __all__ = ["Array", "RawArray", "RawValue", "Value", "copy", "synchronized"]
 
@@ -153,7 +156,7 @@ def _indexable(size_or_initializer: Any) -> Any:
     return list(size_or_initializer)
 
 
-def synchronized(obj: Any, lock: Any = None, ctx: Any = None) -> SynchronizedBase:
+def synchronized(obj: Any, lock: Any = None, ctx: Any = None) -> Any:
     """A wrapper with a lock around a ctypes object: a new RLock unless `lock` is given."""
     assert not isinstance(obj, SynchronizedBase), "object already synchronized"
     if isinstance(obj, ctypes._SimpleCData):
@@ -164,10 +167,10 @@ def synchronized(obj: Any, lock: Any = None, ctx: Any = None) -> SynchronizedBas
     return _wrapper_class(type(obj))(obj, lock, ctx)
 
 
-_wrapper_classes: dict[Any, type[SynchronizedBase]] = {}
+_wrapper_classes: dict[Any, type[SynchronizedBase[Any]]] = {}
 
 
-def _wrapper_class(kind: Any) -> type[SynchronizedBase]:
+def _wrapper_class(kind: Any) -> type[SynchronizedBase[Any]]:
     """The wrapper of a structure or union: each of its fields, under the lock."""
     if kind not in _wrapper_classes:
         fields = [field[0] for base in kind.__mro__ for field in base.__dict__.get("_fields_", ())]
@@ -177,18 +180,18 @@ def _wrapper_class(kind: Any) -> type[SynchronizedBase]:
 
 
 def _locked_property(name: str) -> property:
-    def read(self: SynchronizedBase) -> Any:
+    def read(self: SynchronizedBase[Any]) -> Any:
         with self:
             return getattr(self._obj, name)
 
-    def write(self: SynchronizedBase, value: Any) -> None:
+    def write(self: SynchronizedBase[Any], value: Any) -> None:
         with self:
             setattr(self._obj, name, value)
 
     return property(read, write)
 
 
-class SynchronizedBase:
+class SynchronizedBase(Of["T"]):
     """A ctypes object with a lock; a context manager that holds the lock."""
 
     def __init__(self, obj: Any, lock: Any = None, ctx: Any = None) -> None:
@@ -219,17 +222,27 @@ class SynchronizedBase:
         return f"<{type(self).__name__} wrapper for {self._obj}>"
 
 
-class Synchronized(SynchronizedBase):
+class Synchronized(SynchronizedBase["T"]):
     """A value with a lock."""
 
-    value = _locked_property("value")
+    if TYPE_CHECKING:
+        value: T
+    else:
+        value = _locked_property("value")
 
 
-class SynchronizedArray(SynchronizedBase):
+class SynchronizedArray(SynchronizedBase["T"]):
     """An array with a lock."""
 
     def __len__(self) -> int:
         return len(self._obj)
+
+    if TYPE_CHECKING:
+
+        @overload
+        def __getitem__(self, index: int) -> T: ...
+        @overload
+        def __getitem__(self, index: slice) -> list[T]: ...
 
     def __getitem__(self, index: Any) -> Any:
         with self:
@@ -246,7 +259,7 @@ class SynchronizedArray(SynchronizedBase):
         self[start:stop] = values
 
 
-class SynchronizedString(SynchronizedArray):
+class SynchronizedString(SynchronizedArray[bytes]):
     """An array of bytes with a lock: `value` ends at the first zero, `raw` is all of it."""
 
     value = _locked_property("value")
@@ -284,12 +297,12 @@ class _OverBlock:
         return _type_of_code[self.typecode]
 
 
-class _Cell(_OverBlock, _native.Cell, Synchronized):  # type: ignore[override]  # the core's methods come first
+class _Cell(_OverBlock, _native.Cell, Synchronized["Any"]):  # type: ignore[override]  # the core's methods come first
     def __repr__(self) -> str:
         return f"<Synchronized wrapper for {self._obj}>"
 
 
-class _CellArray(_OverBlock, _native.CellArray, SynchronizedArray):  # type: ignore[override]
+class _CellArray(_OverBlock, _native.CellArray, SynchronizedArray["Any"]):  # type: ignore[override]
     def _ctype(self) -> Any:
         return _type_of_code[self.typecode] * len(self)
 

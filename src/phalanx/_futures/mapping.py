@@ -29,7 +29,7 @@ class Holder:
         self._shell = shell
 
 
-class MapResults(IMapIterator):
+class MapResults(IMapIterator[Any]):
     """Where the results of one `map` go, and come from."""
 
     _shell: ExecutorShell

@@ -2,10 +2,14 @@
 
 import time
 from collections.abc import Callable, MutableMapping, MutableSequence, MutableSet
-from types import GenericAlias, TracebackType
-from typing import Any, ClassVar, Self
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
+from phalanx._base.generic import Of, OfPairs
 from phalanx._managers.proxy import BaseProxy, MakeProxyType
+
+if TYPE_CHECKING:
+    from phalanx._base.generic import K, T, V  # noqa: F401  # named in brackets below
 
 __all__ = [
     "AcquirerProxy",
@@ -178,7 +182,7 @@ class NamespaceProxy(BaseProxy):
             self._callmethod("__delattr__", (key,))
 
 
-class ValueProxy(BaseProxy):
+class ValueProxy(BaseProxy, Of["T"]):
     __module__ = "phalanx.managers"
     _exposed_ = ("get", "set")
 
@@ -189,7 +193,6 @@ class ValueProxy(BaseProxy):
         return self._callmethod("set", (value,))
 
     value = property(get, set)
-    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
 BaseListProxy = MakeProxyType(
@@ -202,7 +205,7 @@ BaseListProxy = MakeProxyType(
 )  # fmt: skip
 
 
-class ListProxy(BaseListProxy):  # type: ignore[misc,valid-type]
+class ListProxy(BaseListProxy, Of["T"]):  # type: ignore[misc,valid-type]
     __module__ = "phalanx.managers"
 
     def __iadd__(self, value: Any) -> Self:
@@ -212,8 +215,6 @@ class ListProxy(BaseListProxy):  # type: ignore[misc,valid-type]
     def __imul__(self, value: Any) -> Self:
         self._callmethod("__imul__", (value,))
         return self
-
-    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
 _BaseDictProxy = MakeProxyType(
@@ -227,14 +228,12 @@ _BaseDictProxy = MakeProxyType(
 _BaseDictProxy._method_to_typeid_ = {"__iter__": "Iterator"}  # type: ignore[attr-defined]
 
 
-class DictProxy(_BaseDictProxy):  # type: ignore[misc,valid-type]
+class DictProxy(_BaseDictProxy, OfPairs["K", "V"]):  # type: ignore[misc,valid-type]
     __module__ = "phalanx.managers"
 
     def __ior__(self, value: Any) -> Self:
         self._callmethod("__ior__", (value,))
         return self
-
-    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
 _BaseSetProxy = MakeProxyType(
@@ -250,7 +249,7 @@ _BaseSetProxy = MakeProxyType(
 _BaseSetProxy._method_to_typeid_ = {"__iter__": "Iterator"}  # type: ignore[attr-defined]
 
 
-class SetProxy(_BaseSetProxy):  # type: ignore[misc,valid-type]
+class SetProxy(_BaseSetProxy, Of["T"]):  # type: ignore[misc,valid-type]
     __module__ = "phalanx.managers"
 
     def __ior__(self, value: Any) -> Self:
@@ -268,8 +267,6 @@ class SetProxy(_BaseSetProxy):  # type: ignore[misc,valid-type]
     def __isub__(self, value: Any) -> Self:
         self._callmethod("__isub__", (value,))
         return self
-
-    __class_getitem__: ClassVar[Any] = classmethod(GenericAlias)
 
 
 ArrayProxy = MakeProxyType("ArrayProxy", ("__len__", "__getitem__", "__setitem__"))

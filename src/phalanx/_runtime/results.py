@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from phalanx._base.errors import TimeoutError
+from phalanx._base.generic import Of
 from phalanx._runtime.events import Consumed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from phalanx._base.generic import T
     from phalanx._runtime.calls import Call
     from phalanx._runtime.shell import Shell
 
@@ -21,7 +23,7 @@ PUBLIC_MODULE = "phalanx.pool"
 NOTHING = object()
 
 
-class ApplyResult:
+class ApplyResult(Of["T"]):
     """The result of a call that goes on in the background."""
 
     __module__ = PUBLIC_MODULE
@@ -57,13 +59,14 @@ class ApplyResult:
         if not self._is_ready:
             self._shell.wait(self._call, timeout)
 
-    def get(self, timeout: float | None = None) -> Any:
+    def get(self, timeout: float | None = None) -> T:
         """The result; raises the call's error. The package's TimeoutError if that takes over `timeout` seconds."""
         if not self._is_ready and not self._shell.wait(self._call, timeout):
             raise TimeoutError
         if self._error is not None:
             raise self._error
-        return self._value
+        value: T = self._value
+        return value
 
     # -- called by the collector -------------------------------------------------------------------------------------
 
@@ -107,7 +110,7 @@ class ApplyResult:
 AsyncResult = ApplyResult
 
 
-class MapResult(ApplyResult):
+class MapResult(ApplyResult["list[T]"]):
     """The result of `map_async`: a list. With several errors, the one that came first is raised."""
 
     __module__ = PUBLIC_MODULE
@@ -144,7 +147,7 @@ class Failure:
         self.error = error
 
 
-class IMapIterator:
+class IMapIterator(Of["T"]):
     """The results of `imap`, in the order of the items. A failed item raises in its place; those behind it follow."""
 
     __module__ = PUBLIC_MODULE
@@ -164,10 +167,10 @@ class IMapIterator:
         self._broken_by: BaseException | None = None
         self._is_abandoned = False
 
-    def __iter__(self) -> IMapIterator:
+    def __iter__(self) -> Self:
         return self
 
-    def next(self, timeout: float | None = None) -> Any:
+    def next(self, timeout: float | None = None) -> T:
         """The next result. `multiprocessing.TimeoutError` if there is none after `timeout` seconds."""
         try:
             value = self._ready.popleft()
@@ -180,7 +183,8 @@ class IMapIterator:
             self._report()
         if type(value) is Failure:
             raise value.error
-        return value
+        result: T = value
+        return result
 
     __next__ = next
 
@@ -247,7 +251,7 @@ class IMapIterator:
         self._shell.wake(self._call)
 
 
-class IMapUnorderedIterator(IMapIterator):
+class IMapUnorderedIterator(IMapIterator["T"]):
     """The results of `imap_unordered`, as they come."""
 
     __module__ = PUBLIC_MODULE
