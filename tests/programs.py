@@ -13,7 +13,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-SOURCES = Path(__file__).parents[1] / "src"
+import phalanx
+
+SOURCES = Path(phalanx.__file__).parents[1]
+"""Where the package that is under test lies, installed or not: a program started from elsewhere finds the same one."""
 
 PROMPT_S = 30.0
 """A bound for what a program says or does by itself: it fails a test instead of hanging it."""
