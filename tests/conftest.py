@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[stderr_fd] = os.dup(2)  # capturing is not on yet: stacks go where a person sees them
     faulthandler.enable(config.stash[stderr_fd])
     leaks.take_own_shm()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it, its children too
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
