@@ -118,10 +118,12 @@ class Program:
         """pid -> command line of each process of it that runs."""
         return dict(marked_processes(self._mark))
 
-    def expect_gone(self, besides: Collection[int] = ()) -> None:
-        """Wait until no process of it is left but those."""
+    def expect_gone(self, besides: Collection[int] = (), of: Collection[int] | None = None) -> None:
+        """Wait until no process of it (or of those that `of` names) is left but those in `besides`."""
         deadline = time.monotonic() + GONE_S
-        while left := {pid: line for pid, line in self.tree().items() if pid not in besides}:
+        while left := {
+            pid: line for pid, line in self.tree().items() if pid not in besides and (of is None or pid in of)
+        }:
             assert time.monotonic() < deadline, f"still there: {left}"
             time.sleep(POLL_S)
 

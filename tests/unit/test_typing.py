@@ -19,7 +19,9 @@ def check(folder: Path) -> str:
     options = ["--strict", "--config-file=", "--follow-imports=silent", "--no-error-summary", "--hide-error-context"]
     cache = ["--cache-dir", str(Path(__file__).parents[2] / ".mypy_cache" / "typed")]
     command = [sys.executable, "-m", "mypy", *options, *cache, *sorted(folder.glob("*.py"))]
-    environment = {"MYPYPATH": str(SOURCES), "PATH": "/usr/bin:/bin", "PYTHONPATH": str(SOURCES)}
+    environment = {"PATH": "/usr/bin:/bin"}
+    if "site-packages" not in SOURCES.parts:  # installed, the package is found by itself, and mypy wants no path to it
+        environment |= {"MYPYPATH": str(SOURCES), "PYTHONPATH": str(SOURCES)}
     done = subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONG_S, check=False
     )

@@ -260,7 +260,8 @@ class Crew:
 
     def look(self, flights: list[Flight], working: set[int]) -> e.Looked:
         """The rows of these batches, and how many of the working workers hold none of them."""
-        numbers = {place: number for number, place in self._places.items()}
+        # A copy: the supervisor starts and forgets workers meanwhile.
+        numbers = {place: number for number, place in self._places.copy().items()}
         now_ns = time.monotonic_ns()
         rows = []
         for flight in flights:
