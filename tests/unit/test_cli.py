@@ -306,7 +306,7 @@ def test_memory_is_bounded_while_one_input_takes_long(functions):
 
 
 def peak_of(pid):
-    """The most memory that a process has had since it began to run its program, in KiB (wait4 counts its fork's too)."""
+    """The most memory that a process has had since it began to run its program, in KiB; wait4 counts the fork's too."""
     with open(f"/proc/{pid}/status") as file:
         return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
 
